@@ -1,0 +1,1 @@
+"""Latent-variable models for probgen, as Pyro programs."""

@@ -1,0 +1,111 @@
+"""Probabilistic programming for deep generative models.
+
+A model is something you can score (a `Density`), something you can draw from (a `Sampler`), or both. An `Estimator` turns a
+model and a batch into a stochastic estimate of an objective whose gradient trains the model, and says how biased it is.
+
+Names are resolved on first use: `import probgen` imports neither torch nor Pyro.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES: dict[str, str] = {
+    "Batch": "probgen.batch",
+    "BoundedLikelihood": "probgen.capabilities",
+    "CapabilityError": "probgen.errors",
+    "CheckpointError": "probgen.errors",
+    "ConfigurationError": "probgen.errors",
+    "DataError": "probgen.errors",
+    "Density": "probgen.density",
+    "ELBO": "probgen.estimators.elbo",
+    "Enumerable": "probgen.capabilities",
+    "Estimate": "probgen.estimator",
+    "Estimator": "probgen.estimator",
+    "Evaluation": "probgen.evaluation",
+    "Invertible": "probgen.capabilities",
+    "LatentVariable": "probgen.latent",
+    "MarkovKernel": "probgen.capabilities",
+    "MaximumLikelihood": "probgen.estimators.maximum_likelihood",
+    "Model": "probgen.shapes",
+    "NoiseProcess": "probgen.capabilities",
+    "NonFiniteError": "probgen.errors",
+    "Objective": "probgen.estimator",
+    "Phase": "probgen.estimator",
+    "PluginLoadError": "probgen.errors",
+    "ProbgenError": "probgen.errors",
+    "PyroPair": "probgen.pyro_pair",
+    "Recipe": "probgen.training.recipe",
+    "Reparameterized": "probgen.capabilities",
+    "Sampler": "probgen.sampler",
+    "ShapeError": "probgen.errors",
+    "Stage": "probgen.training.recipe",
+    "SupportError": "probgen.errors",
+    "UnknownNameError": "probgen.errors",
+    "UnnormalizedDensity": "probgen.capabilities",
+    "as_model": "probgen.adapters",
+    "as_source": "probgen.data",
+    "build": "probgen.plugin",
+    "build_estimator": "probgen.plugin",
+    "evaluate": "probgen.evaluation",
+    "fit": "probgen.training",
+    "load": "probgen.training",
+    "run_pair": "probgen.pyro_bridge",
+    "save": "probgen.training",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+if TYPE_CHECKING:
+    from probgen.adapters import as_model
+    from probgen.batch import Batch
+    from probgen.capabilities import (
+        BoundedLikelihood,
+        Enumerable,
+        Invertible,
+        MarkovKernel,
+        NoiseProcess,
+        Reparameterized,
+        UnnormalizedDensity,
+    )
+    from probgen.data import as_source
+    from probgen.density import Density
+    from probgen.errors import (
+        CapabilityError,
+        CheckpointError,
+        ConfigurationError,
+        DataError,
+        NonFiniteError,
+        PluginLoadError,
+        ProbgenError,
+        ShapeError,
+        SupportError,
+        UnknownNameError,
+    )
+    from probgen.estimator import Estimate, Estimator, Objective, Phase
+    from probgen.estimators.elbo import ELBO
+    from probgen.estimators.maximum_likelihood import MaximumLikelihood
+    from probgen.evaluation import Evaluation, evaluate
+    from probgen.latent import LatentVariable
+    from probgen.plugin import build, build_estimator
+    from probgen.pyro_bridge import run_pair
+    from probgen.pyro_pair import PyroPair
+    from probgen.sampler import Sampler
+    from probgen.shapes import Model
+    from probgen.training import fit, load, save
+    from probgen.training.recipe import Recipe, Stage
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'probgen' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,176 @@
+"""One phase under way: its optimiser, and what it measured since the last row of metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from probgen.batch import Batch
+from probgen.errors import NonFiniteError, RunError
+from probgen.estimator import Estimate, Phase, State
+from probgen.training.optimizers import make_optimizer, schedule_factor
+from probgen.training.recipe import OptimizerSettings
+from probgen.training.world import World
+
+__all__ = ["PhaseRun"]
+
+
+class PhaseRun:
+    """Runs one phase of an estimator: estimate, differentiate, average over processes, clip, step.
+
+    Args:
+        phase: What is run.
+        settings: Its optimiser's settings.
+        trained: The identities of the parameters that the stage trains; the phase's other ones are left alone.
+        total_steps: Length of the learning-rate schedule.
+        autocast: Dtype of automatic mixed precision, or None.
+        world: The processes that train together.
+    """
+
+    def __init__(
+        self,
+        phase: Phase,
+        settings: OptimizerSettings,
+        *,
+        trained: frozenset[int],
+        total_steps: int,
+        autocast: torch.dtype | None,
+        world: World,
+    ) -> None:
+        self.phase = phase
+        self.settings = settings
+        self.parameters: list[nn.Parameter] = [p for p in phase.parameters.values() if id(p) in trained]
+        self.optimizer = make_optimizer(self.parameters, settings) if phase.estimate and self.parameters else None
+        self._total_steps = total_steps
+        self._autocast = autocast
+        self._world = world
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+        self._first_bad: Tensor | None = None
+
+    def run(self, model: Any, batch: Batch, state: State, *, step: int, share: float) -> State:
+        """Take one step of this phase and return the estimator's next state.
+
+        Args:
+            model: The model that is trained.
+            batch: This process's part of the batch.
+            state: The estimator's state.
+            step: How many steps of the stage were done before.
+            share: Which fraction of the whole batch `batch` is; the processes' gradients are added with these weights.
+
+        Raises:
+            NonFiniteError: the loss or the gradient is not finite; the parameters are as they were.
+        """
+        with torch.autocast(batch.x.device.type, self._autocast, enabled=self._autocast is not None):
+            if self.phase.update is not None:
+                with torch.no_grad():
+                    estimate = self.phase(model, batch, state)
+            else:
+                estimate = self.phase(model, batch, state)
+        norm = None
+        if self.optimizer is not None:
+            norm = self._descend(self.optimizer, estimate, step, share)
+        if self.phase.after_step is not None:
+            with torch.no_grad():
+                self.phase.after_step()
+        self._record(estimate, norm)
+        return {name: tensor.detach() for name, tensor in estimate.state.items()}
+
+    def _descend(self, optimizer: torch.optim.Optimizer, estimate: Estimate, step: int, share: float) -> Tensor:
+        gradients = self._gradients(estimate.surrogate, share)
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm([g for g in gradients if g is not None])))
+        self._watch(estimate.surrogate.detach() + norm, step)
+        if self.settings.clip_norm is not None:
+            factor = (self.settings.clip_norm / (norm + 1e-12)).clamp(max=1.0)
+            torch._foreach_mul_([g for g in gradients if g is not None], factor)
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        rate = self.settings.learning_rate * schedule_factor(self.settings.schedule, step, self._total_steps)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    def _gradients(self, surrogate: Tensor, share: float) -> Sequence[Tensor | None]:
+        if not surrogate.requires_grad:
+            raise RunError(
+                f"fit: expected phase {self.phase.name!r} to return a surrogate that depends on its parameters; got one "
+                "that carries no gradient. Check that the estimator fits the model."
+            )
+        gradients = torch.autograd.grad(surrogate, self.parameters, allow_unused=True)
+        if self._world.size == 1:
+            if all(gradient is None for gradient in gradients):
+                raise RunError(
+                    f"fit: expected the surrogate of phase {self.phase.name!r} to reach one of the parameters that are "
+                    "trained; got none. Check the stage's `train` patterns."
+                )
+            return gradients
+        whole = [
+            torch.zeros_like(parameter) if gradient is None else gradient * share
+            for parameter, gradient in zip(self.parameters, gradients, strict=True)
+        ]
+        return self._world.add_up(whole)
+
+    def _watch(self, health: Tensor, step: int) -> None:
+        """Note whether loss and gradient were finite; on the CPU, where looking is free, stop before the step is taken."""
+        bad = torch.where(torch.isfinite(health), torch.inf, float(step + 1))
+        self._first_bad = bad if self._first_bad is None else torch.minimum(self._first_bad, bad)
+        if health.device.type == "cpu":
+            self.require_finite()
+
+    def require_finite(self) -> None:
+        """Raise `NonFiniteError` if a loss or gradient so far was not finite, naming the first step where that was so."""
+        if self._first_bad is not None and self._first_bad.isfinite():
+            raise NonFiniteError(
+                f"fit: expected a finite loss and gradient in phase {self.phase.name!r}; got one that is not, at step "
+                f"{int(self._first_bad)}."
+            )
+
+    # -------------------------------------------------------------------------------------------------------- metrics
+
+    def _record(self, estimate: Estimate, norm: Tensor | None) -> None:
+        measured: dict[str, Tensor] = {"value": estimate.value, **estimate.info}
+        if self.phase.estimate is not None:
+            measured["loss"] = estimate.surrogate.detach()
+        if norm is not None:
+            measured["gradient_norm"] = norm
+        for name, tensor in measured.items():
+            mean = tensor.mean() if tensor.ndim else tensor
+            self._sums[name] = self._sums[name] + mean if name in self._sums else mean
+        self._count += 1
+
+    def read_metrics(self) -> dict[str, float]:
+        """Return the means since the last call, and start over."""
+        means = {name: float(total) / self._count for name, total in self._sums.items()}
+        if self.optimizer is not None:
+            means["learning_rate"] = float(self.optimizer.param_groups[0]["lr"])
+        self._sums, self._count = {}, 0
+        return means
+
+    # ---------------------------------------------------------------------------------------------------- saved state
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the optimiser's tensors, by parameter number and name."""
+        if self.optimizer is None:
+            return {}
+        saved = {}
+        for number, entries in self.optimizer.state_dict()["state"].items():
+            for name, value in entries.items():
+                if value is not None:
+                    saved[f"{number}.{name}"] = torch.as_tensor(value)
+        return saved
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continue with saved optimiser tensors."""
+        if self.optimizer is None:
+            return
+        entries: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in tensors.items():
+            number, _, name = key.partition(".")
+            entries.setdefault(int(number), {})[name] = tensor
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": entries})
+

@@ -1,0 +1,259 @@
+"""`fit`: one trainer for every model and every estimator."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from probgen.data import View, as_source
+from probgen.errors import ConfigurationError, DataError
+from probgen.estimator import Estimator
+from probgen.plugin import registry
+from probgen.shapes import Model
+from probgen.supports import support_name
+from probgen.training.loop import Loop, TrainingEvent
+from probgen.training.metrics import MetricRow
+from probgen.training.progress import ProgressBar
+from probgen.training.recipe import Recipe, Stage
+from probgen.training.saving import save
+from probgen.training.settings import Settings
+from probgen.training.signals import caught_signals
+from probgen.training.streams import preserved_streams
+from probgen.training.world import joined
+
+__all__ = ["FitResult", "fit"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FitResult:
+    """A finished run.
+
+    Args:
+        model: The trained model, in evaluation mode; with its averaged weights where `ema` was on.
+        history: Every row of metrics.
+        steps: Steps taken, by stage; a stage that an earlier process finished is left out.
+        seconds: How long training took.
+        run_dir: The run folder, or None.
+    """
+
+    model: Any
+    history: Sequence[MetricRow]
+    steps: Mapping[str, int]
+    seconds: float
+    run_dir: Path | None
+
+
+def fit(
+    model: Any,
+    data: Any,
+    estimator: Estimator | Mapping[str, Estimator] | None = None,
+    *,
+    recipe: Recipe | None = None,
+    view: str | None = None,
+    context: str | None = None,
+    steps: int | None = None,
+    epochs: float | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    schedule: Literal["constant", "cosine", "linear", "steps"] | None = None,
+    clip_norm: float | None = None,
+    ema: float | None = None,
+    patience: int | None = None,
+    validate_every: int | None = None,
+    checkpoint_every: int | None = None,
+    log_every: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    run_dir: str | Path | None = None,
+    resume: bool = False,
+    progress: bool | None = None,
+    callbacks: Sequence[Callable[[TrainingEvent], None]] = (),
+) -> FitResult:
+    r"""Train `model` on `data`.
+
+    Runs the stages of a recipe; each step runs every phase of the stage's estimator once, in order. Randomness is a function
+    of `seed` and the step alone, so a run that was killed and resumed with the same number of threads ends with the same
+    weights, bit for bit.
+
+    Args:
+        model: What to train, in place. Usually a `Model`; any module that the estimator takes.
+        data: A source or its name, a path, a tensor, an array or a torch `Dataset`.
+        estimator: What estimates the gradient; None for the recipe's. With several stages, estimators by stage name.
+        recipe: How to train; None for the one that the model's plugin registers, or one stage of `estimator`.
+        view: The view of the data by name; None for the stage's, or the first that fits the model's support.
+        context: What to condition on (`"label"`), for a conditional model.
+        steps: Steps in each stage, instead of the recipe's budget. A step runs every phase with its repeats.
+        epochs: Passes through the training data in each stage, instead of the recipe's budget.
+        batch_size: Examples in a batch, over all processes.
+        learning_rate: The optimisers' step size.
+        schedule: The learning rate over a stage: `constant`, `cosine`, `linear`, or IWAE's staircase `steps`.
+        clip_norm: Largest norm of a phase's gradient.
+        ema: Decay of an exponential moving average of the weights, which then validates and is the result.
+        patience: Stop a stage after so many validations without improvement, and keep its best weights.
+        validate_every: Steps between validations; by default an epoch, or a fortieth of the stage if that is longer.
+        checkpoint_every: Steps between checkpoints; by default likewise.
+        log_every: Steps between rows of metrics.
+        seed: Seed of every stream: data order, renewed views, training noise.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+        precision: `bfloat16` for automatic mixed precision; weights stay float32.
+        run_dir: Folder for metrics, checkpoints and the final weights; None to keep everything in memory. SIGINT and SIGTERM
+            then save before they stop the run.
+        resume: Whether to go on from the newest checkpoint in `run_dir`, or from the start where there is none yet.
+        progress: Whether to show a progress bar; None to show it on a terminal.
+        callbacks: Functions of a `TrainingEvent`, called when metrics are logged, validated, or saved.
+
+    Raises:
+        CapabilityError: the estimator does not fit the model.
+        ConfigurationError: a setting is out of range, or `run_dir` already holds a run.
+        DataError: the data do not fit the model.
+        NonFiniteError: the loss or gradient became infinite or NaN.
+        InterruptedRunError: a signal stopped the run, after it had saved itself.
+        CheckpointError: the checkpoint to resume from is damaged or belongs to another run.
+
+    Example:
+        >>> from probgen import MaximumLikelihood, as_model
+        >>> loc = torch.nn.Parameter(torch.zeros(2))
+        >>> model = as_model(torch.distributions.Independent(torch.distributions.Normal(loc, 1.0), 1))
+        >>> result = fit(model, torch.randn(64, 2) + 3, MaximumLikelihood(), steps=5, batch_size=32)
+        >>> result.steps
+        {'main': 5}
+    """
+    settings = Settings(
+        steps=steps,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        schedule=schedule,
+        clip_norm=clip_norm,
+        ema=ema,
+        patience=patience,
+        validate_every=validate_every,
+        checkpoint_every=checkpoint_every,
+        log_every=log_every,
+        seed=seed,
+        device=device,
+        precision=precision,
+    )
+    folder = None if run_dir is None else Path(run_dir)
+    place = _device(settings.device)
+    chosen = _recipe(model, estimator, recipe)
+    source = as_source(data)
+    stages = [settings.applied_to(stage) for stage in chosen.stages]
+    views = [_view(source, model, view or stage.view, context) for stage in stages]
+    if isinstance(model, nn.Module):
+        model.to(place)
+    with contextlib.ExitStack() as stack:
+        world = stack.enter_context(joined(place))
+        stack.enter_context(preserved_streams())
+        stop = stack.enter_context(caught_signals(enabled=folder is not None))
+        bar = stack.enter_context(ProgressBar(enabled=progress if world.leads else False))
+        if folder is not None and world.leads:
+            _prepare_folder(folder, resume=resume)
+        loop = Loop(
+            model,
+            stages,
+            views,
+            settings,
+            device=place,
+            world=world,
+            folder=folder,
+            stop=stop,
+            bar=bar,
+            callbacks=callbacks if world.leads else (),
+        )
+        if resume and folder is not None:
+            loop.resume(folder)
+        loop.run()
+        if folder is not None and world.leads:
+            save(model, folder)
+        world.wait()
+    return FitResult(model, loop.metrics.rows, loop.steps, loop.seconds, folder)
+
+
+def _recipe(model: Any, estimator: Estimator | Mapping[str, Estimator] | None, recipe: Recipe | None) -> Recipe:
+    if recipe is None and isinstance(model, Model) and model.provenance is not None:
+        make_recipe = registry().model(model.provenance.name).load("recipe")
+        recipe = None if make_recipe is None else make_recipe(model)
+    if recipe is None:
+        if isinstance(estimator, Estimator):
+            return Recipe((Stage(estimator),))
+        raise ConfigurationError(
+            f"fit: expected an estimator for {type(model).__name__}, which no plugin gives a recipe; got {estimator!r}. "
+            "Pass estimator=…; `probgen list estimators` names them."
+        )
+    if estimator is None:
+        return recipe
+    names = [stage.name for stage in recipe.stages]
+    if isinstance(estimator, Estimator):
+        if len(names) > 1:
+            raise ConfigurationError(
+                f"fit: expected estimators by stage name for a recipe of {len(names)} stages; got one estimator. "
+                f"Pass a mapping with keys among {', '.join(names)}."
+            )
+        estimator = {names[0]: estimator}
+    for name in estimator:
+        if name not in names:
+            raise ConfigurationError(f"fit: expected stage names among {', '.join(names)}; got {name!r}. Rename the key.")
+    return Recipe(
+        tuple(dataclasses.replace(stage, estimator=estimator.get(stage.name, stage.estimator)) for stage in recipe.stages)
+    )
+
+
+def _view(source: Any, model: Any, name: str | None, context: str | None) -> View:
+    """Return the view of the data that `model` was made for, after checking that it is one."""
+    if not isinstance(model, Model):
+        return source.view(name, context=context)
+    if name is None and model.provenance is not None:
+        name = model.provenance.view
+    view = source.view(name, accepts=(support_name(model.support),), context=context)
+    for what, its, ours in (
+        ("events", view.event_shape, model.event_shape),
+        ("contexts", view.context_shape, model.context_shape),
+    ):
+        if (None if its is None else tuple(its)) != (None if ours is None else tuple(ours)):
+            raise DataError(
+                f"fit: expected {what} of shape {_words(ours)}, as {type(model).__name__} was made for; got {_words(its)} "
+                f"from view {view.name!r} of {source.name}. Build the model for this data."
+            )
+    return view
+
+
+def _words(shape: Sequence[int] | None) -> str:
+    return "none" if shape is None else str(tuple(shape))
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigurationError(
+            f"fit: expected a device that this machine has (auto, cpu, cuda or mps); got {name!r}. Use auto."
+        ) from error
+    return device
+
+
+def _prepare_folder(folder: Path, *, resume: bool) -> None:
+    taken = [name for name in ("checkpoints", "metrics.csv", "model.safetensors") if (folder / name).exists()]
+    if taken and not resume:
+        raise ConfigurationError(
+            f"fit: expected a run folder without a run in it; got {folder}, which holds {taken[0]}. "
+            "Choose another folder, or resume."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"fit: expected a run folder that can be written; got {folder} ({error.strerror}). Choose another."
+        ) from error

@@ -1,0 +1,184 @@
+"""A run that was killed at any moment and resumed ends with the same weights, bit for bit."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import toys
+import torch
+
+from probgen import CheckpointError, ConfigurationError, fit
+from probgen.errors import InterruptedRunError
+from probgen.training.checkpoint import load_tensors
+from probgen.training.metrics import read_metrics
+
+SCRIPT = Path(__file__).with_name("run_toy.py")
+CALLS = {"gan": 360, "rbm": 60, "stages": 60}
+"""How often each toy's estimators are called in a whole run, validation left out."""
+
+
+def run_toy(name, folder, kill_at=-1):
+    command = [sys.executable, str(SCRIPT), name, str(folder), str(kill_at)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def finished(name, folder):
+    done = run_toy(name, folder)
+    assert done.returncode == 0, done.stderr
+    return load_tensors(folder / "model.safetensors"), read_metrics(folder / "metrics.csv")
+
+
+def assert_same_end(name, folder, reference):
+    weights, metrics = finished(name, folder)
+    assert weights.keys() == reference[0].keys()
+    for key, tensor in weights.items():
+        assert torch.equal(tensor, reference[0][key]), key
+    lasting = [(row.stage, row.step, row.phase, row.name) for row in metrics if row.split == "valid"]
+    assert lasting == [(row.stage, row.step, row.phase, row.name) for row in reference[1] if row.split == "valid"]
+
+
+@pytest.fixture(scope="module")
+def references(tmp_path_factory):
+    root = tmp_path_factory.mktemp("references")
+    return {name: finished(name, root / name) for name in toys.NAMES}
+
+
+@pytest.mark.parametrize("name", toys.NAMES)
+def test_killed_once_and_resumed(name, tmp_path, references):
+    killed = run_toy(name, tmp_path / "run", kill_at=CALLS[name] // 2)
+    assert killed.returncode == -signal.SIGKILL
+    assert_same_end(name, tmp_path / "run", references[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", toys.NAMES)
+def test_killed_ten_times_at_random_steps(name, tmp_path, references):
+    chance = random.Random(name)
+    for _ in range(10):
+        folder = tmp_path / "run"
+        killed = run_toy(name, folder, kill_at=chance.randint(1, CALLS[name] // 8))
+        assert killed.returncode in (-signal.SIGKILL, 0)
+    assert_same_end(name, folder, references[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", toys.NAMES)
+def test_killed_from_outside_at_random_times(name, tmp_path, references):
+    chance = random.Random(name)
+    folder = tmp_path / "run"
+    for _ in range(10):
+        process = subprocess.Popen([sys.executable, str(SCRIPT), name, str(folder), "-1"], stderr=subprocess.DEVNULL)
+        while process.poll() is None and not (folder / "metrics.csv").exists():
+            time.sleep(0.005)
+        time.sleep(chance.random() * 0.4)
+        process.kill()
+        process.wait()
+    assert_same_end(name, folder, references[name])
+
+
+def test_without_the_chains_the_end_differs(tmp_path, references, monkeypatch):
+    """The wrong twin: a checkpoint that forgets the estimator's state does not resume exactly."""
+    from probgen.training.stage_run import StageRun
+
+    whole = StageRun.tensors
+    assert run_toy("rbm", tmp_path / "run", kill_at=40).returncode == -signal.SIGKILL
+    restore = StageRun.restore
+
+    def forgetful(self, tensors):
+        fresh = self.state
+        restore(self, tensors)
+        self.state = fresh
+
+    monkeypatch.setattr(StageRun, "restore", forgetful)
+    monkeypatch.setattr(StageRun, "tensors", whole)
+    model, recipe = toys.make("rbm")
+    fit(model, toys.data("rbm"), recipe=recipe, run_dir=tmp_path / "run", resume=True, ema=0.9, checkpoint_every=7)
+    assert not torch.equal(model.weight, references["rbm"][0]["weight"])
+
+
+def short_run(folder, **changes):
+    model, recipe = toys.make("rbm")
+    options = {"run_dir": folder, "steps": 20, "checkpoint_every": 5, "progress": False, **changes}
+    return fit(model, toys.data("rbm"), recipe=recipe, **options)
+
+
+def test_a_finished_run_resumes_to_itself(tmp_path):
+    first = short_run(tmp_path / "run")
+    again = short_run(tmp_path / "run", resume=True)
+    assert again.steps == {}
+    assert torch.equal(first.model.weight, again.model.weight)
+    assert len(again.history) == len(first.history)
+
+
+def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
+    short_run(tmp_path / "run")
+    with pytest.raises(ConfigurationError, match="expected a run folder without a run in it"):
+        short_run(tmp_path / "run")
+
+
+def test_other_options_are_refused(tmp_path):
+    short_run(tmp_path / "run")
+    with pytest.raises(CheckpointError, match=r"made with seed 1; got one made with 0"):
+        short_run(tmp_path / "run", resume=True, seed=1)
+
+
+@pytest.mark.parametrize("damage", ["truncate", "alter", "tensors", "no file"])
+def test_a_damaged_checkpoint_is_named_and_nothing_is_lost(tmp_path, damage):
+    short_run(tmp_path / "run")
+    newest = max((tmp_path / "run" / "checkpoints").iterdir())
+    tensors, values = newest / "tensors.safetensors", newest / "checkpoint.json"
+    if damage == "truncate":
+        tensors.write_bytes(tensors.read_bytes()[:-10])
+    elif damage == "alter":
+        values.write_text(values.read_text().replace('"step": 0', '"step": 1'))
+    elif damage == "tensors":
+        content = bytearray(tensors.read_bytes())
+        content[-1] ^= 1
+        tensors.write_bytes(bytes(content))
+    else:
+        tensors.unlink()
+    before = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+    with pytest.raises(CheckpointError, match=f"whole checkpoint at .*{newest.name}"):
+        short_run(tmp_path / "run", resume=True)
+    assert before == sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+    from probgen.errors import RunError
+    from probgen.training import checkpoint
+
+    save = checkpoint.save_file
+    written = []
+
+    def full(tensors, path, metadata):
+        written.append(path)
+        if len(written) == 3:
+            raise OSError(28, "No space left on device")
+        save(tensors, path, metadata=metadata)
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(RunError, match="No space left on device"):
+        short_run(tmp_path / "run")
+    kept = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+    assert kept == ["stage-00-step-000000005", "stage-00-step-000000010"]
+    monkeypatch.setattr(checkpoint, "save_file", save)
+    resumed = short_run(tmp_path / "run", resume=True)
+    assert torch.equal(resumed.model.weight, short_run(tmp_path / "other").model.weight)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_so(tmp_path, number):
+    def interrupt(event):
+        if event.kind == "log" and event.step == 8:
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(InterruptedRunError, match=f"stopped by signal {int(number)} after step 8 of 20") as caught:
+        short_run(tmp_path / "run", callbacks=[interrupt], log_every=4)
+    assert caught.value.exit_code == 128 + number
+    resumed = short_run(tmp_path / "run", resume=True)
+    assert torch.equal(resumed.model.weight, short_run(tmp_path / "other").model.weight)
