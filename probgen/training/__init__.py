@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from probgen.training.loop import TrainingEvent
-from probgen.training.metrics import MetricRow, read_metrics
-from probgen.training.recipe import OptimizerSettings, Recipe, Stage
-from probgen.training.saving import load, save
-from probgen.training.trainer import FitResult, fit
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_HOMES: dict[str, str] = {
+    "FitResult": "probgen.training.trainer",
+    "MetricRow": "probgen.training.metrics",
+    "OptimizerSettings": "probgen.training.recipe",
+    "Recipe": "probgen.training.recipe",
+    "Stage": "probgen.training.recipe",
+    "TrainingEvent": "probgen.training.loop",
+    "fit": "probgen.training.trainer",
+    "load": "probgen.training.saving",
+    "read_metrics": "probgen.training.metrics",
+    "save": "probgen.training.saving",
+}
 
 __all__ = [
     "FitResult",
@@ -20,3 +30,18 @@ __all__ = [
     "read_metrics",
     "save",
 ]
+
+if TYPE_CHECKING:
+    from probgen.training.loop import TrainingEvent
+    from probgen.training.metrics import MetricRow, read_metrics
+    from probgen.training.recipe import OptimizerSettings, Recipe, Stage
+    from probgen.training.saving import load, save
+    from probgen.training.trainer import FitResult, fit
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'probgen.training' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

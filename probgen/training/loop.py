@@ -245,7 +245,8 @@ class Loop:
         if self._stop.signal_number is None:
             return
         if done < run.total_steps:
-            self._log(run, done)
+            if self._last_log[0] != done:
+                self._log(run, done)
             self._save(number, run, selection, done)
         raise InterruptedRunError(
             f"fit: stopped by signal {self._stop.signal_number} after step {done} of {run.total_steps} of stage "

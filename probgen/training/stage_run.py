@@ -54,7 +54,7 @@ class StageRun:
         self._device = device
         self._world = world
         self._train = view.split("train")
-        self._valid = view.split("valid")
+        self._valid = view.split("valid") if "valid" in view.split_names else None
         self.batch_size = min(stage.batch_size, len(self._train))
         self.batches_per_epoch = math.ceil(len(self._train) / self.batch_size)
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
@@ -170,17 +170,20 @@ class StageRun:
 
         The weights are the averaged ones where there is an average; noise is the same every time; the state is not changed.
         """
+        if self._valid is None:
+            return {}
         seed = stream_seed(self._settings.seed, f"{self.stage.name}/view")
+        count = len(self._valid)
         sums: dict[tuple[str, str], float] = {}
         self.set_training(training=False)
         with self._averaged(), torch.no_grad():
-            for number, start in enumerate(range(0, len(self._valid), self.batch_size)):
-                rows = torch.arange(start, min(start + self.batch_size, len(self._valid)))
+            for number, start in enumerate(range(0, count, self.batch_size)):
+                rows = torch.arange(start, min(start + self.batch_size, count))
                 batch = self._prepared(self._valid.batch(rows, seed=seed, epoch=0))
                 with seeded_streams(self._settings.seed, f"{self.stage.name}/validation", number):
                     self._add_validation(batch, sums)
         self.set_training(training=True)
-        return {key: total / len(self._valid) for key, total in sums.items()}
+        return {key: total / count for key, total in sums.items()}
 
     def _add_validation(self, batch: Batch, sums: dict[tuple[str, str], float]) -> None:
         for run in self.phase_runs:
@@ -194,7 +197,7 @@ class StageRun:
     @property
     def has_validation(self) -> bool:
         """Whether there are examples to validate on."""
-        return len(self._valid) > 0
+        return self._valid is not None
 
     def _averaged(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self.average is None else self.average.applied()

@@ -11,12 +11,11 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from probgen.data import View, as_source
-from probgen.errors import ConfigurationError, DataError
+from probgen.data import as_source, matching_view
+from probgen.errors import ConfigurationError
 from probgen.estimator import Estimator
 from probgen.plugin import registry
 from probgen.shapes import Model
-from probgen.supports import support_name
 from probgen.training.loop import Loop, TrainingEvent
 from probgen.training.metrics import MetricRow
 from probgen.training.progress import ProgressBar
@@ -87,7 +86,8 @@ def fit(
         data: A source or its name, a path, a tensor, an array or a torch `Dataset`.
         estimator: What estimates the gradient; None for the recipe's. With several stages, estimators by stage name.
         recipe: How to train; None for the one that the model's plugin registers, or one stage of `estimator`.
-        view: The view of the data by name; None for the stage's, or the first that fits the model's support.
+        view: The view of the data by name; None for the stage's, or the one that the model was built for. A model made by
+            hand sees real-valued data in their own units.
         context: What to condition on (`"label"`), for a conditional model.
         steps: Steps in each stage, instead of the recipe's budget. A step runs every phase with its repeats.
         epochs: Passes through the training data in each stage, instead of the recipe's budget.
@@ -146,7 +146,7 @@ def fit(
     chosen = _recipe(model, estimator, recipe)
     source = as_source(data)
     stages = [settings.applied_to(stage) for stage in chosen.stages]
-    views = [_view(source, model, view or stage.view, context) for stage in stages]
+    views = [matching_view(source, model, view or stage.view, context=context) for stage in stages]
     if isinstance(model, nn.Module):
         model.to(place)
     with contextlib.ExitStack() as stack:
@@ -204,29 +204,6 @@ def _recipe(model: Any, estimator: Estimator | Mapping[str, Estimator] | None, r
     return Recipe(
         tuple(dataclasses.replace(stage, estimator=estimator.get(stage.name, stage.estimator)) for stage in recipe.stages)
     )
-
-
-def _view(source: Any, model: Any, name: str | None, context: str | None) -> View:
-    """Return the view of the data that `model` was made for, after checking that it is one."""
-    if not isinstance(model, Model):
-        return source.view(name, context=context)
-    if name is None and model.provenance is not None:
-        name = model.provenance.view
-    view = source.view(name, accepts=(support_name(model.support),), context=context)
-    for what, its, ours in (
-        ("events", view.event_shape, model.event_shape),
-        ("contexts", view.context_shape, model.context_shape),
-    ):
-        if (None if its is None else tuple(its)) != (None if ours is None else tuple(ours)):
-            raise DataError(
-                f"fit: expected {what} of shape {_words(ours)}, as {type(model).__name__} was made for; got {_words(its)} "
-                f"from view {view.name!r} of {source.name}. Build the model for this data."
-            )
-    return view
-
-
-def _words(shape: Sequence[int] | None) -> str:
-    return "none" if shape is None else str(tuple(shape))
 
 
 def _device(name: str) -> torch.device:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import toys  # noqa: E402  # found beside this file
+from helpers import toys
 
-from probgen import fit  # noqa: E402
+from probgen import fit
 
 
 def deadly(estimator, calls, kill_at):

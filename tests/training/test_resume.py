@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-import toys
+from helpers import toys
 import torch
 
 from probgen import CheckpointError, ConfigurationError, fit
