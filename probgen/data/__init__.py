@@ -1,0 +1,34 @@
+"""Data: sources, views, splits, and everything that reads them.
+
+Names are resolved on first use, so that the data sets can be listed (`probgen.data.specs`) without importing torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_HOMES = {
+    "Source": "probgen.data.source",
+    "Split": "probgen.data.split",
+    "View": "probgen.data.view",
+    "as_source": "probgen.data.loading",
+    "matching_view": "probgen.data.matching",
+}
+
+__all__ = ["Source", "Split", "View", "as_source", "matching_view"]
+
+if TYPE_CHECKING:
+    from probgen.data.loading import as_source
+    from probgen.data.matching import matching_view
+    from probgen.data.source import Source
+    from probgen.data.split import Split
+    from probgen.data.view import View
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'probgen.data' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
