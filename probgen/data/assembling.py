@@ -135,7 +135,8 @@ def _with_all_splits(source: Source, options: ReadingOptions) -> Source:
     def pick(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {**named, **{split: named["train"][rows] for split, rows in picked.items()}} if named else {}
 
-    return dataclasses.replace(source, splits=pick(source.splits), labels=pick(source.labels))
+    rows = {} if "test" in source.splits else picked
+    return dataclasses.replace(source, splits=pick(source.splits), labels=pick(source.labels), rows=rows)
 
 
 def _as_events(tensors: dict[str, Tensor], *, is_image: bool | None) -> tuple[dict[str, Tensor], bool]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch.distributions.constraints import Constraint
+
 from probgen.data.source import Source
 from probgen.data.view import View
-from probgen.errors import DataError
+from probgen.errors import DataError, SupportError
 from probgen.shapes import Model
 from probgen.supports import support_name
 
@@ -23,7 +25,7 @@ def matching_view(source: Source, model: object, name: str | None = None, *, con
         source: The data.
         model: A `Model`, or any other module, which takes the data as they are.
         name: The view by name; None to choose as above.
-        context: `"label"` for a conditional model; None for none.
+        context: What of the data is the context; None for the labels where the model is conditional, else for none.
 
     Raises:
         SupportError: the data do not offer such a view, or the model does not accept it.
@@ -31,12 +33,14 @@ def matching_view(source: Source, model: object, name: str | None = None, *, con
     """
     if not isinstance(model, Model):
         return source.view(name, context=context)
-    support = support_name(model.support)
+    support = _name_of(model.support)
     if name is None and model.provenance is not None:
         name = model.provenance.view
     elif name is None and support == "real":
         name = "raw"
-    view = source.view(name, accepts=(support,), context=context)
+    if context is None and model.context_shape is not None:
+        context = "label"
+    view = source.view(name, accepts=None if support is None else (support,), context=context)
     for what, its, ours in (
         ("events", view.event_shape, model.event_shape),
         ("contexts", view.context_shape, model.context_shape),
@@ -47,6 +51,14 @@ def matching_view(source: Source, model: object, name: str | None = None, *, con
                 f"in view {view.name!r} of {source.name}. Build the model for these data."
             )
     return view
+
+
+def _name_of(support: Constraint) -> str | None:
+    """Return the short name of a support; None for one that has none, for which the data are taken as they are."""
+    try:
+        return support_name(support)
+    except SupportError:
+        return None
 
 
 def _size(shape: Sequence[int] | None) -> tuple[int, ...] | None:

@@ -44,6 +44,7 @@ class Source:
         description: One sentence about the data.
         reference: Where they come from.
         kind_reason: How the kind was decided, where it was recognised.
+        rows: Where each example stood in what was read, `(N,)` by split, for data that came in one piece; else empty.
 
     Raises:
         DataError: a split is empty or has another event shape, a value is NaN, infinite or not of its kind, labels are
@@ -68,6 +69,7 @@ class Source:
     description: str = ""
     reference: str = ""
     kind_reason: str = ""
+    rows: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._freeze(splits=MappingProxyType({name: self.splits[name] for name in self._ordered(self.splits, "splits")}))

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
 
+from probgen.data.alike import alike
 from probgen.data.lenses import Lens
 from probgen.data.source import Source
 from probgen.data.split import Split
@@ -77,6 +78,21 @@ class View:
     def split_names(self) -> tuple[str, ...]:
         """The splits that there are, among `train`, `valid` and `test`."""
         return tuple(self.source.splits)
+
+    def of(self, source: Source) -> View:
+        """Return other data seen in this very way: with the scales that were taken from these, not with scales of their own.
+
+        Raises:
+            ShapeError: the events have another shape.
+            DataError: a value or a label is of another kind than those of these data, or labels are missing.
+        """
+        other = alike(source, self.source)
+        if self.context_shape is not None and not other.labels:
+            raise DataError(
+                f"View.of: expected labels in {other.name}, as in {self.source.name}; got data without labels. "
+                "Name the label column (label=…)."
+            )
+        return View(other, self.name, self._lens, context=None if self.context_shape is None else "label")
 
     def split(self, name: str) -> Split:
         """Return the examples of one split: `train`, `valid` or `test`.

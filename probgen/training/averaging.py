@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from probgen.errors import ConfigurationError
 
@@ -36,8 +37,8 @@ class WeightAverage:
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Move the average towards the present weights; `step` counts from 0."""
-        weight = 1.0 - min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self._shadow.values()), list(self._parameters.values()), weight)
+        move = get_ema_multi_avg_fn(min(self.decay, (1 + step) / (10 + step)))
+        move(list(self._shadow.values()), list(self._parameters.values()), None)
 
     @torch.no_grad()
     def apply(self) -> None:

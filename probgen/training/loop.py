@@ -15,6 +15,7 @@ from torch.distributions import Distribution
 
 from probgen.data import View
 from probgen.errors import CheckpointError, InterruptedRunError, NonFiniteError
+from probgen.streams import preserved_streams
 from probgen.training.checkpoint import Checkpoint, read_latest, write_checkpoint
 from probgen.training.metrics import MetricRow, MetricsLog
 from probgen.training.progress import ProgressBar
@@ -23,7 +24,6 @@ from probgen.training.selection import Selection
 from probgen.training.settings import Settings
 from probgen.training.signals import StopRequest
 from probgen.training.stage_run import StageRun, by_owner, load_weights
-from probgen.training.streams import preserved_streams
 from probgen.training.world import World
 
 __all__ = ["Loop", "TrainingEvent"]

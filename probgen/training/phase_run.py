@@ -81,13 +81,12 @@ class PhaseRun:
 
     def _descend(self, optimizer: torch.optim.Optimizer, estimate: Estimate, step: int, share: float) -> Tensor:
         gradients = self._gradients(estimate.surrogate, share)
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm([g for g in gradients if g is not None])))
+        norm = nn.utils.get_total_norm([gradient for gradient in gradients if gradient is not None])
         self._watch(estimate.surrogate.detach() + norm, step)
-        if self.settings.clip_norm is not None:
-            factor = (self.settings.clip_norm / (norm + 1e-12)).clamp(max=1.0)
-            torch._foreach_mul_([g for g in gradients if g is not None], factor)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
+        if self.settings.clip_norm is not None:
+            nn.utils.clip_grads_with_norm_(self.parameters, self.settings.clip_norm, norm)
         rate = self.settings.learning_rate * schedule_factor(self.settings.schedule, step, self._total_steps)
         for group in optimizer.param_groups:
             group["lr"] = rate

@@ -16,11 +16,11 @@ from probgen.errors import CheckpointError, ConfigurationError
 from probgen.estimator import Phase, State, parameters_of
 from probgen.plugin import check_fit
 from probgen.shapes import Model
+from probgen.streams import epoch_order, seeded_streams, stream_seed
 from probgen.training.averaging import WeightAverage
 from probgen.training.phase_run import PhaseRun
 from probgen.training.recipe import Stage
 from probgen.training.settings import Settings
-from probgen.training.streams import epoch_order, seeded_streams, stream_seed
 from probgen.training.world import World
 
 if TYPE_CHECKING:

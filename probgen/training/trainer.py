@@ -16,6 +16,7 @@ from probgen.errors import ConfigurationError
 from probgen.estimator import Estimator
 from probgen.plugin import registry
 from probgen.shapes import Model
+from probgen.streams import preserved_streams
 from probgen.training.loop import Loop, TrainingEvent
 from probgen.training.metrics import MetricRow
 from probgen.training.progress import ProgressBar
@@ -23,7 +24,6 @@ from probgen.training.recipe import Recipe, Stage
 from probgen.training.saving import save
 from probgen.training.settings import Settings
 from probgen.training.signals import caught_signals
-from probgen.training.streams import preserved_streams
 from probgen.training.world import joined
 
 __all__ = ["FitResult", "fit"]

@@ -17,7 +17,7 @@ from probgen.training.metrics import MetricRow, MetricsLog, read_metrics
 from probgen.training.optimizers import make_optimizer, schedule_factor
 from probgen.training.recipe import OptimizerSettings
 from probgen.training.saving import load, save
-from probgen.training.streams import epoch_order, preserved_streams, seeded_streams, stream_seed
+from probgen.streams import epoch_order, preserved_streams, seeded_streams, stream_seed
 
 # ---------------------------------------------------------------------------------------------------------------- streams
 
