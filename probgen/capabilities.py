@@ -1,7 +1,8 @@
 """What a model can do beyond scoring and drawing, as types that instances hold.
 
-Ask `capabilities(model)`, never `isinstance`: a wrapper has the powers of its parts, and an RBM small enough to enumerate has
-more of them than a large one. A power that is lacking is an absent type; a method called without it raises `CapabilityError`.
+Ask `capabilities(model)`, never `isinstance`: a wrapper has the powers of its parts, and an RBM small enough to enumerate
+has more of them than a large one. A power that is lacking is an absent type; a method called without it raises
+`CapabilityError`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from probgen.claims import Claim
 
 __all__ = [
+    "Autoencoder",
     "BoundedLikelihood",
     "Enumerable",
     "Invertible",
@@ -49,9 +51,7 @@ class Reparameterized(Sampler, contract=True):
         n, flat_context, shape = self._flat_draws(sample_shape, context, "rsample")
         return self._rsample(n, flat_context).reshape((*shape, *self.event_shape))
 
-    def rsample_and_log_prob(
-        self, sample_shape: Sequence[int] = (), context: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def rsample_and_log_prob(self, sample_shape: Sequence[int] = (), context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return draws with gradients and their log-densities, shapes `(..., *event_shape)` and `(...)`.
 
         Raises:
@@ -145,7 +145,22 @@ class MarkovKernel(Model, contract=True):
     def step(
         self, state: Mapping[str, Tensor], context: Tensor | None = None
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Move every chain by one step; return the next state and diagnostics (acceptance, say). Nothing is changed in place."""
+        """Move every chain by one step; return the next state and diagnostics (acceptance, say), nothing in place."""
+
+
+class Autoencoder(Model, contract=True):
+    """A model with a code for each event and a way back, for reconstructions and walks between codes.
+
+    Both methods work on a flat batch and give one answer, a mean where there is a distribution.
+    """
+
+    @abc.abstractmethod
+    def encode(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the code of each event: `(N, *event_shape), (N, *context_shape) -> (N, *code_shape)`."""
+
+    @abc.abstractmethod
+    def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the expected event of each code: `(N, *code_shape), (N, *context_shape) -> (N, *event_shape)`."""
 
 
 class NoiseProcess(Model, contract=True):

@@ -1,7 +1,7 @@
 """What an estimator promises: which quantity each of its outputs estimates, and how biased it is.
 
-Claims are data. They are printed in the documentation and by `probgen info`, and `probgen.testing` checks them. A claim about
-the value says nothing of the gradient: each parameter group has a claim of its own.
+Claims are data. They are printed in the documentation and by `probgen info`, and `probgen.testing` checks them. A claim
+about the value says nothing of the gradient: each parameter group has a claim of its own.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from types import MappingProxyType
+from typing import ClassVar
 
 from probgen.errors import ConfigurationError
 
@@ -20,47 +21,41 @@ __all__ = ["Biased", "Claim", "Claims", "Consistent", "Exact", "Heuristic", "Low
 class Claim:
     """A statement about the expectation of one output; `of` names a quantity (`"elbo"`, `"log_prob"`, `"grad:elbo"`)."""
 
+    words: ClassVar[str] = "about"
+    """The claim in words, to be followed by the quantity's name."""
+
     of: str
 
     def __str__(self) -> str:
         return f"{self.words} {self.of}"
-
-    @property
-    def words(self) -> str:
-        """The claim in words, to be followed by the quantity's name."""
-        return type(self).__name__.lower() + " for"
 
 
 @dataclasses.dataclass(frozen=True)
 class Exact(Claim):
     """The output *is* the quantity: there is no randomness in it."""
 
-    @property
-    def words(self) -> str:
-        return "exactly"
+    words = "exactly"
 
 
 @dataclasses.dataclass(frozen=True)
 class Unbiased(Claim):
     """The output's expectation is the quantity."""
 
+    words = "unbiased for"
+
 
 @dataclasses.dataclass(frozen=True)
 class LowerBound(Claim):
     """The output's expectation is at most the quantity."""
 
-    @property
-    def words(self) -> str:
-        return "lower bound on"
+    words = "lower bound on"
 
 
 @dataclasses.dataclass(frozen=True)
 class UpperBound(Claim):
     """The output's expectation is at least the quantity."""
 
-    @property
-    def words(self) -> str:
-        return "upper bound on"
+    words = "upper bound on"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import abc
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from torch import Tensor, nn
 
@@ -30,7 +30,8 @@ class Objective:
     Args:
         name: The quantity's name, as in its claims and in the metrics: `"elbo"`.
         unit: Its unit: `"nats"`.
-        direction: Whether training makes it large or small; None for a game, whose recipe then names the metric to select by.
+        direction: Whether training makes it large or small; None for a game, whose recipe then names the metric to select
+            by.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Estimator(abc.ABC):
         - return the `phases` of a step. Most estimators have one; adversarial training has a critic's and a generator's.
 
     Optional:
+        - `build`, where options are objects, which a shell cannot type;
         - `initial_state`: tensors that a step carries to the next (persistent chains, moving baselines);
         - `initialize` and `learned`: modules that the estimator itself learns (a critic, a neural baseline). They are
           saved and resumed with the model;
@@ -115,6 +117,14 @@ class Estimator(abc.ABC):
     requires: tuple[type, ...] = ()
     objective: Objective
     batch_coupled: bool = False
+
+    @classmethod
+    def build(cls, **options: Any) -> Self:
+        """Return the estimator for options as a spec lists them: numbers, and names.
+
+        A class whose constructor takes objects overrides this, and it alone knows their names.
+        """
+        return cls(**options)
 
     @property
     @abc.abstractmethod

@@ -28,15 +28,16 @@ class LatentVariable(Model, contract=True):
         - `guide(x, context)` draws the same latents, given `x`.
 
     Both get a flat batch, `x` of shape `(N, *event_shape)`. Put what belongs to an example into a plate over the batch
-    (`with pyro.plate("data", len(x))`); a latent outside is shared by all of them. In programs without any plate the leftmost
-    batch dimension of size $N$ is taken for the batch.
+    (`with pyro.plate("data", len(x))`); a latent outside is shared by all of them. In programs without any plate the
+    leftmost batch dimension of size $N$ is taken for the batch.
 
     Attributes:
         particles: How several particles are run at once. `"fold"` repeats the batch (any program); `"plate"` runs the
             pair once inside an outer plate, so that the encoder runs once (programs that broadcast over leading
             dimensions); `"loop"` runs it again for each particle (the only way where a latent is shared by the batch, so
             `"fold"` turns to it there).
-        plate_nesting: How many plates deep the programs go, the batch's own included; the particle plate stands left of them.
+        plate_nesting: How many plates deep the programs go, the batch's own included; that of the particles stands left
+            of them.
         batch_plate: Name of the plate over the batch; None to find it by its size.
     """
 
@@ -200,6 +201,6 @@ class LatentTrace:
                 )
             if isinstance(site.scale, Tensor) or site.scale != 1.0:
                 raise CapabilityError(
-                    f"{for_what}: expected plates that are not subsampled; got scale {float(site.scale):g} at {site.name!r}. "
+                    f"{for_what}: expected plates without subsampling; got scale {float(site.scale):g} at {site.name!r}. "
                     "Use ELBO, or a plate of the batch's own size."
                 )

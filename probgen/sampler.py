@@ -88,10 +88,7 @@ def using_generator(generator: torch.Generator | None, device: torch.device | No
             f"sample: expected a generator on {device}; got one on {generator.device}. "
             "Make it with torch.Generator(device=…)."
         )
-    if on_gpu:
-        stream = torch.cuda.default_generators[generator.device.index or 0]
-    else:
-        stream = torch.default_generator
+    stream = torch.cuda.default_generators[generator.device.index or 0] if on_gpu else torch.default_generator
     before = stream.get_state()
     stream.set_state(generator.get_state())
     try:

@@ -55,7 +55,7 @@ class Model(abc.ABC):
         """Bind a model of this class to data, or to its slot in another model.
 
         The three shapes come from the data or from the outer model, so a user never types a size that those know. A class
-        whose constructor takes other arguments than `event_shape`, `context_shape`, `support` and its options overrides this.
+        whose constructor takes others than `event_shape`, `context_shape`, `support` and its options overrides this.
         """
         return cls(event_shape=event_shape, context_shape=context_shape, support=support, **options)  # pyright: ignore[reportCallIssue]
 

@@ -15,7 +15,6 @@ they accept by the short names below, so that a listing needs no torch objects:
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
@@ -102,6 +101,7 @@ def inside(support: Constraint, x: Tensor, event_dims: int) -> Tensor:
     """Return, for each event of `x`, whether all its entries lie in `support`: `(..., *event) -> (...)` of bool.
 
     Example:
+        >>> import torch
         >>> inside(constraints.boolean, torch.tensor([[0.0, 1.0], [0.5, 1.0]]), 1).tolist()
         [True, False]
     """

@@ -1,0 +1,52 @@
+# Everything here needs Python 3.11 or newer and nothing else: `make setup` fills .venv with the versions of constraints.txt.
+
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,\
+	$(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
+VENV := .venv
+BIN := $(VENV)/bin
+PLUGINS := $(patsubst %/,%,$(dir $(wildcard plugins/*/pyproject.toml)))
+READY := $(VENV)/ready
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint format docs bench clean
+
+help: ## Show this list.
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: $(READY) ## Create .venv and install core, plugins and tools.
+
+$(READY): pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
+	@test -n "$(PYTHON)" || { echo "probgen needs Python 3.11 or newer; found none. Use make PYTHON=/path/to/python."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt --upgrade pip
+	$(BIN)/pip install --quiet -c constraints.txt hatchling editables torch==2.13.0
+	$(BIN)/pip install --quiet -c constraints.txt --no-build-isolation -e ".[dev]" $(addprefix -e ,$(PLUGINS))
+	@touch $@
+
+demo: setup ## Train a VAE on real digits (about a minute), print its held-out bound, leave a report.
+	$(BIN)/probgen train latent/vae --data digits --run-dir runs/demo-$$(date +%Y%m%d-%H%M%S)
+
+test: setup ## Run the default suite of core and plugins.
+	$(BIN)/pytest -m "not slow" -n $(JOBS) --dist loadfile
+
+test-all: setup ## Run the slow tests too.
+	$(BIN)/pytest -n $(JOBS) --dist loadfile
+
+lint: setup ## Check style, formatting and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: setup ## Rewrite files in the house format.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: setup ## Build the site into site/; a broken link fails.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+bench: setup ## Run the benchmarks.
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean: ## Remove .venv, the built site and caches; runs/ stays.
+	rm -rf $(VENV) site build dist .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,136 @@
+"""Somebody's own model and guide as a model of probgen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import constraints
+from torch.distributions.constraints import Constraint
+
+from probgen.batch import Batch
+from probgen.errors import ConfigurationError
+from probgen.latent import LatentVariable
+from probgen.pyro_bridge import awaits_template, check_names_apart, explore_pair, sample_prior
+from probgen.sampler import Sampler
+from probgen.shapes import device_of
+
+__all__ = ["PyroPair"]
+
+
+class PyroPair(nn.Module, LatentVariable, Sampler):
+    r"""A pair of Pyro programs, written without probgen in mind, as a latent-variable model and a sampler.
+
+    The programs may be functions, `nn.Module`s, `PyroModule`s or Pyro's autoguides. Whatever they learn becomes parameters
+    of this module: those of modules given here, those that autoguides build when they first see their model, and the values
+    of `pyro.param` statements, which are stored unconstrained and given to the programs under their constraint. The last two
+    exist after `initialize`, which `probgen.fit` calls; nothing is ever left in Pyro's global parameter store.
+
+    A network that a function merely closes over is found when the function announces it with `pyro.module`; its buffers and
+    its training mode stay its own. Prefer a module as the program.
+
+    Args:
+        model: Called as `model(x)`, or `model(x, context)` when conditional, on a flat batch; it observes `x`.
+        guide: Called alike; it draws the model's latents.
+        event_shape: Shape of one `x`.
+        context_shape: Shape of one context; None when not conditional.
+        support: The values that an entry of `x` may take.
+        particles: How several particles are run at once; see `LatentVariable`.
+        batch_plate: Name of the plate over the batch; None to find it by its size.
+
+    Raises:
+        ConfigurationError: `particles` is unknown, or model and guide use one parameter name for different parameters.
+
+    Example:
+        >>> import pyro, pyro.distributions as dist
+        >>> from probgen.batch import Batch
+        >>> def model(x):
+        ...     scale = pyro.param("scale", torch.tensor(1.0), constraint=constraints.positive)
+        ...     with pyro.plate("data", len(x)):
+        ...         z = pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0))
+        ...         pyro.sample("x", dist.Normal(z, scale), obs=x)
+        >>> def guide(x):
+        ...     with pyro.plate("data", len(x)):
+        ...         pyro.sample("z", dist.Normal(x / 2, 1.0))
+        >>> pair = PyroPair(model, guide, event_shape=())
+        >>> pair.initialize(Batch(torch.zeros(5)))
+        >>> [name for name, _ in pair.named_parameters()]
+        ['statements.param_scale']
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        guide: Callable[..., Any],
+        *,
+        event_shape: Sequence[int],
+        context_shape: Sequence[int] | None = None,
+        support: Constraint = constraints.real,
+        particles: Literal["fold", "plate", "loop"] = "fold",
+        batch_plate: str | None = None,
+    ) -> None:
+        super().__init__()
+        if particles not in ("fold", "plate", "loop"):
+            raise ConfigurationError(f"PyroPair: expected particles 'fold', 'plate' or 'loop'; got {particles!r}.")
+        check_names_apart(model, guide)
+        self.event_shape = torch.Size(event_shape)
+        self.context_shape = None if context_shape is None else torch.Size(context_shape)
+        self.support = support
+        self.particles = particles
+        self.batch_plate = batch_plate
+        self.model_program = model
+        self.guide_program = guide
+        self.statements = nn.ParameterDict()
+        self._declared: dict[str, tuple[str, Constraint]] = {}
+        self._initializing = False
+
+    def model(self, x: Tensor, context: Tensor | None = None) -> Any:
+        """Run the generative program."""
+        return self.model_program(x) if context is None else self.model_program(x, context)
+
+    def guide(self, x: Tensor, context: Tensor | None = None) -> Any:
+        """Run the inference program.
+
+        Raises:
+            ConfigurationError: it is an autoguide that was not initialised.
+        """
+        if awaits_template(self.guide_program) and not self._initializing:
+            raise ConfigurationError(
+                f"PyroPair.guide: expected a guide that has seen its model; got {type(self.guide_program).__name__} before "
+                "initialisation. Call initialize(batch) first; probgen.fit does."
+            )
+        return self.guide_program(x) if context is None else self.guide_program(x, context)
+
+    def initialize(self, batch: Batch) -> None:
+        """Run the pair once on `batch`: build the parameters of autoguides and adopt `pyro.param` statements.
+
+        Running statistics and existing parameters stay as they are, so that a second call changes nothing.
+        """
+        modes = [(module, module.training) for module in self.modules()]
+        self.eval()
+        self._initializing = True
+        try:
+            found = explore_pair(self, batch.x, batch.context)
+        finally:
+            self._initializing = False
+            for module, training in modes:
+                module.training = training
+        self.plate_nesting = found.plate_nesting
+        for name, (value, constraint) in found.statements.items():
+            key = _key(name)
+            self.statements[key] = value if isinstance(value, nn.Parameter) else nn.Parameter(value.detach().clone())
+            self._declared[name] = (key, constraint)
+
+    def _param_statements(self) -> Mapping[str, tuple[Tensor, Constraint]]:
+        return {name: (self.statements[key], constraint) for name, (key, constraint) in self._declared.items()}
+
+    def _sample(self, n: int, context: Tensor | None) -> Tensor:
+        template = torch.zeros(n, *self.event_shape, device=device_of(self))
+        return sample_prior(self, template, context)
+
+
+def _key(name: str) -> str:
+    """Return a name that a module allows for the parameter of the statement `name`: without dots, and its own."""
+    return "param_" + name.replace("%", "%25").replace(".", "%2E")
