@@ -172,4 +172,3 @@ class PhaseRun:
             number, _, name = key.partition(".")
             entries.setdefault(int(number), {})[name] = tensor
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": entries})
-

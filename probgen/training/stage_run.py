@@ -271,4 +271,3 @@ def by_owner(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         owner, _, rest = name.partition(".")
         owned.setdefault(owner, {})[rest] = tensor
     return owned
-

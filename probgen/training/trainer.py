@@ -118,12 +118,19 @@ def fit(
         CheckpointError: the checkpoint to resume from is damaged or belongs to another run.
 
     Example:
-        >>> from probgen import MaximumLikelihood, as_model
-        >>> loc = torch.nn.Parameter(torch.zeros(2))
-        >>> model = as_model(torch.distributions.Independent(torch.distributions.Normal(loc, 1.0), 1))
-        >>> result = fit(model, torch.randn(64, 2) + 3, MaximumLikelihood(), steps=5, batch_size=32)
-        >>> result.steps
-        {'main': 5}
+        >>> from probgen import Density, MaximumLikelihood
+        >>> class Gaussian(nn.Module, Density):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.event_shape, self.context_shape = torch.Size([2]), None
+        ...         self.support = torch.distributions.constraints.real
+        ...         self.mean = nn.Parameter(torch.zeros(2))
+        ...     def _log_prob(self, x, context):
+        ...         return torch.distributions.Normal(self.mean, 1.0).log_prob(x).sum(-1)
+        >>> x = torch.randn(500, 2, generator=torch.Generator().manual_seed(0)) + 3
+        >>> result = fit(Gaussian(), x, MaximumLikelihood(), steps=500, learning_rate=0.02)
+        >>> result.model.mean.detach().round().tolist(), result.steps
+        ([3.0, 3.0], {'main': 500})
     """
     settings = Settings(
         steps=steps,

@@ -14,7 +14,6 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from helpers import toys
-
 from probgen import fit
 
 

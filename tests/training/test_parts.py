@@ -11,13 +11,13 @@ from torch import nn
 
 from probgen import CheckpointError, ConfigurationError
 from probgen.files import write_atomically
+from probgen.streams import epoch_order, preserved_streams, seeded_streams, stream_seed
 from probgen.training.averaging import WeightAverage
 from probgen.training.checkpoint import Checkpoint, load_tensors, read_latest, save_tensors, write_checkpoint
 from probgen.training.metrics import MetricRow, MetricsLog, read_metrics
 from probgen.training.optimizers import make_optimizer, schedule_factor
 from probgen.training.recipe import OptimizerSettings
 from probgen.training.saving import load, save
-from probgen.streams import epoch_order, preserved_streams, seeded_streams, stream_seed
 
 # ---------------------------------------------------------------------------------------------------------------- streams
 
@@ -118,7 +118,14 @@ def test_metrics_are_kept_and_rewound(tmp_path):
 
 def test_tied_and_non_contiguous_tensors_survive(tmp_path):
     base = torch.arange(12.0).reshape(3, 4)
-    tensors = {"a": base, "tied": base, "turned": base.T, "part": base[1:], "empty": torch.zeros(0), "scalar": torch.tensor(3)}
+    tensors = {
+        "a": base,
+        "tied": base,
+        "turned": base.T,
+        "part": base[1:],
+        "empty": torch.zeros(0),
+        "scalar": torch.tensor(3),
+    }
     save_tensors(tmp_path / "t.safetensors", tensors)
     loaded = load_tensors(tmp_path / "t.safetensors")
     assert loaded.keys() == tensors.keys()

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import toys
 import torch
 
+from helpers import toys
 from probgen import CheckpointError, ConfigurationError, fit
 from probgen.errors import InterruptedRunError
 from probgen.training.checkpoint import load_tensors

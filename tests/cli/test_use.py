@@ -1,0 +1,183 @@
+"""`sample`, `score`, `evaluate` and `compare`: what one does with a finished run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from probgen import as_source, load
+
+
+def table_of(text):
+    return list(csv.reader(io.StringIO(text)))
+
+
+class TestSample:
+    def test_a_table_on_standard_output(self, probgen, finished):
+        code, output, errors = probgen(f"sample {finished} -n 5")
+        rows = table_of(output)
+        assert (code, errors) == (0, "")
+        assert rows[0] == ["x", "y"]
+        assert len(rows) == 6
+        assert all(np.isfinite(float(cell)) for row in rows[1:] for cell in row)
+
+    def test_it_has_the_datas_headings_and_units(self, probgen, labelled, table, tmp_path):
+        assert probgen(f"sample {labelled} -n 200 --context a --out draws.csv")[0] == 0
+        rows = table_of((tmp_path / "draws.csv").read_text())
+        assert rows[0] == ["length [m]", "speed", "label"]
+        assert {row[2] for row in rows[1:]} == {"a"}
+        # After a dozen steps the model is about where it began: at the mean and with the spread of all lengths.
+        lengths = np.array([float(row[0]) for row in rows[1:]])
+        data = as_source(table, label="kind").splits["train"][:, 0]
+        assert abs(lengths.mean() - float(data.mean())) < float(data.std())
+        assert 0.5 < lengths.std() / float(data.std()) < 2
+
+    def test_an_archive(self, probgen, labelled, tmp_path):
+        assert probgen(f"sample {labelled} -n 4 --context 2,0 --out draws.npz")[0] == 0
+        with np.load(tmp_path / "draws.npz", allow_pickle=False) as archive:
+            assert archive["samples"].shape == (8, 2)
+            assert archive["labels"].tolist() == [2] * 4 + [0] * 4
+
+    def test_a_picture(self, probgen, finished, tmp_path):
+        assert probgen(f"sample {finished} -n 30 --out draws.png")[0] == 0
+        assert (tmp_path / "draws.png").read_bytes().startswith(b"\x89PNG")
+
+    def test_the_seed_decides(self, probgen, finished):
+        first, again, other = (probgen(f"sample {finished} -n 3 --seed {seed}")[1] for seed in (1, 1, 2))
+        assert first == again != other
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            ("--out draws.pdf", ".npz or .png or .csv"),
+            ("--out nowhere/draws.csv", "nowhere"),
+            ("--context 0", "not conditional"),
+            ("-n 0", "-n"),
+        ],
+    )
+    def test_refusals(self, probgen, finished, tmp_path, words, said):
+        code, _, errors = probgen(f"sample {finished} {words}")
+        assert code == 2
+        assert said in errors
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("words", ["", "--context d", "--context 3", "--context -1"])
+    def test_labels_out_of_range(self, probgen, labelled, words):
+        code, _, errors = probgen(f"sample {labelled} {words}")
+        assert code == 2
+        assert "labels from 0 to 2 or a, b, c" in errors or "No such option" in errors
+
+
+class TestScore:
+    def test_every_row_in_order_and_in_the_datas_units(self, probgen, labelled, table, tmp_path):
+        code, _, errors = probgen(f"score {labelled} --data {table} --out scores.csv")
+        assert code == 0, errors
+        heading, *rows = table_of((tmp_path / "scores.csv").read_text())
+        assert heading == ["index", "log_likelihood", "kind", "split"]
+        assert [int(row[0]) for row in rows] == list(range(300))
+        assert {row[2] for row in rows} == {"exact"}
+        model, view = load(labelled), as_source(table, label="kind").view("real", context="label")
+        batch = view.split("test").all()
+        expected = model.log_prob(batch.x, batch.context) + view.log_abs_det(batch.x)
+        scored = [float(row[1]) for row in rows if row[3] == "test"]
+        assert torch.allclose(expected, torch.tensor(scored), atol=1e-5)
+
+    def test_other_data_keep_the_scales_of_the_runs_own(self, probgen, finished, tmp_path):
+        points = as_source("moons", n=300).splits["test"]
+        lines = ["x,y", *(f"{x:.9g},{y:.9g}" for x, y in (100 * points).tolist()[:20] + points.tolist()[:20])]
+        (tmp_path / "points.csv").write_text("\n".join(lines))
+        assert probgen(f"score {finished} --data points.csv --out scores.csv")[0] == 0
+        scores = np.array([float(row[1]) for row in table_of((tmp_path / "scores.csv").read_text())[1:]])
+        view = as_source("moons", n=300).view("real")
+        batch = view.split("test").batch(torch.arange(20))
+        expected = load(finished).log_prob(batch.x) + view.log_abs_det(batch.x)
+        np.testing.assert_allclose(scores[20:], expected.detach().numpy(), atol=1e-4)
+        assert scores[:20].mean() < scores[20:].mean() - 1000
+
+    def test_a_split(self, probgen, finished, tmp_path):
+        assert probgen(f"score {finished} --data moons --split valid --out scores.csv")[0] == 0
+        assert {row[3] for row in table_of((tmp_path / "scores.csv").read_text())[1:]} == {"valid"}
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            ("--data moons --out scores.txt", ".csv"),
+            ("--data digits --out scores.csv", "shape"),
+            ("--data moons --out scores.csv --split tset", "test"),
+            ("--data ./nowhere.csv --out scores.csv", "nowhere.csv"),
+        ],
+    )
+    def test_refusals(self, probgen, finished, tmp_path, words, said):
+        code, _, errors = probgen(f"score {finished} {words}")
+        assert code == 2
+        assert said in errors
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestEvaluate:
+    def test_as_json(self, probgen, finished):
+        code, output, _ = probgen(f"evaluate {finished} --json")
+        metrics = {metric["name"]: metric for metric in json.loads(output)["metrics"]}
+        assert code == 0
+        assert metrics["log_likelihood"]["kind"] == "exact"
+        assert metrics["log_likelihood"]["unit"] == "nats"
+        assert metrics["log_likelihood"]["n"] == 30
+        assert json.loads((finished / "evaluation.json").read_text())["metrics"] == json.loads(output)["metrics"]
+
+    def test_in_words_on_another_split(self, probgen, finished):
+        code, output, _ = probgen(f"evaluate {finished} --split valid")
+        assert code == 0
+        assert "log_likelihood" in output
+
+    def test_other_data(self, probgen, finished):
+        own = json.loads(probgen(f"evaluate {finished} --json")[1])
+        other = json.loads(probgen(f"evaluate {finished} --data circles -d n=200 --json")[1])
+        assert other["data"] == "circles"
+        assert other["metrics"][0]["value"] != own["metrics"][0]["value"]
+
+    def test_runs_that_are_none(self, probgen, tmp_path):
+        (tmp_path / "empty").mkdir()
+        for folder in ("nowhere", "empty"):
+            for command in (f"evaluate {folder}", f"sample {folder}", f"score {folder} --data moons --out s.csv"):
+                code, _, errors = probgen(command)
+                assert code == 2
+                assert folder in errors
+
+    def test_an_unfinished_run(self, probgen, finished, tmp_path):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "config.json").write_bytes((finished / "config.json").read_bytes())
+        code, _, errors = probgen("evaluate run")
+        assert code == 2
+        assert "Resume" in errors
+
+
+class TestCompare:
+    def test_side_by_side(self, probgen, finished):
+        code, output, _ = probgen(f"compare {finished} {finished}")
+        assert code == 0
+        assert "log_likelihood [nats]" in output
+        assert "not comparable" not in output
+
+    def test_runs_on_other_data_are_marked(self, probgen, finished, labelled):
+        code, output, _ = probgen(f"compare {finished} {labelled}")
+        assert code == 0
+        assert "boats *" in output
+        assert "not comparable" in output
+
+    def test_as_json(self, probgen, finished, labelled):
+        found = json.loads(probgen(f"compare {finished} {labelled} --json")[1])
+        assert found["comparable"] is False
+        assert [run["comparable"] for run in found["runs"]] == [True, False]
+        assert found["runs"][0]["metrics"][0]["name"] == "log_likelihood"
+
+    def test_refusals(self, probgen, tmp_path):
+        (tmp_path / "run").mkdir()
+        assert "does not exist" in probgen("compare nowhere")[2]
+        assert "--resume run" in probgen("compare run")[2]
+        (tmp_path / "run" / "evaluation.json").write_text("{}")
+        assert probgen("compare run")[0] == 2
