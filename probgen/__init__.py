@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES: dict[str, str] = {
+    "Adversarial": "probgen.estimators.adversarial",
     "Batch": "probgen.batch",
     "BoundedLikelihood": "probgen.capabilities",
     "CapabilityError": "probgen.errors",
     "CheckpointError": "probgen.errors",
     "ConfigurationError": "probgen.errors",
+    "ContrastiveDivergence": "probgen.estimators.contrastive_divergence",
     "DataError": "probgen.errors",
+    "DenoisingScoreMatching": "probgen.estimators.denoising_score_matching",
     "Density": "probgen.density",
     "ELBO": "probgen.estimators.elbo",
     "Enumerable": "probgen.capabilities",
@@ -28,6 +31,7 @@ _HOMES: dict[str, str] = {
     "Evaluation": "probgen.evaluation",
     "Invertible": "probgen.capabilities",
     "LatentVariable": "probgen.latent",
+    "MMD": "probgen.estimators.mmd",
     "MarkovKernel": "probgen.capabilities",
     "MaximumLikelihood": "probgen.estimators.maximum_likelihood",
     "Model": "probgen.shapes",
@@ -41,6 +45,7 @@ _HOMES: dict[str, str] = {
     "Recipe": "probgen.training.recipe",
     "Reparameterized": "probgen.capabilities",
     "Sampler": "probgen.sampler",
+    "ScoreMatching": "probgen.estimators.score_matching",
     "ShapeError": "probgen.errors",
     "Stage": "probgen.training.recipe",
     "SupportError": "probgen.errors",
@@ -58,12 +63,15 @@ _HOMES: dict[str, str] = {
 }
 
 __all__ = [
+    "Adversarial",
     "Batch",
     "BoundedLikelihood",
     "CapabilityError",
     "CheckpointError",
     "ConfigurationError",
+    "ContrastiveDivergence",
     "DataError",
+    "DenoisingScoreMatching",
     "Density",
     "ELBO",
     "Enumerable",
@@ -72,6 +80,7 @@ __all__ = [
     "Evaluation",
     "Invertible",
     "LatentVariable",
+    "MMD",
     "MarkovKernel",
     "MaximumLikelihood",
     "Model",
@@ -85,6 +94,7 @@ __all__ = [
     "Recipe",
     "Reparameterized",
     "Sampler",
+    "ScoreMatching",
     "ShapeError",
     "Stage",
     "SupportError",
@@ -129,8 +139,13 @@ if TYPE_CHECKING:
         UnknownNameError,
     )
     from probgen.estimator import Estimate, Estimator, Objective, Phase
+    from probgen.estimators.adversarial import Adversarial
+    from probgen.estimators.contrastive_divergence import ContrastiveDivergence
+    from probgen.estimators.denoising_score_matching import DenoisingScoreMatching
     from probgen.estimators.elbo import ELBO
     from probgen.estimators.maximum_likelihood import MaximumLikelihood
+    from probgen.estimators.mmd import MMD
+    from probgen.estimators.score_matching import ScoreMatching
     from probgen.evaluation import Evaluation, evaluate
     from probgen.latent import LatentVariable
     from probgen.plugin import build, build_estimator

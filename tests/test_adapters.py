@@ -7,17 +7,6 @@ import math
 import pyro.distributions as pyro_dist
 import pytest
 import torch
-from probgen import (
-    CapabilityError,
-    Density,
-    Enumerable,
-    Reparameterized,
-    Sampler,
-    ShapeError,
-    as_model,
-)
-from probgen.capabilities import capabilities
-from probgen.supports import support_name
 from torch import nn
 from torch.distributions import (
     AffineTransform,
@@ -35,6 +24,18 @@ from torch.distributions import (
     kl_divergence,
 )
 
+from probgen import (
+    CapabilityError,
+    Density,
+    Enumerable,
+    Reparameterized,
+    Sampler,
+    ShapeError,
+    as_model,
+)
+from probgen.capabilities import capabilities
+from probgen.supports import support_name
+
 PLAIN = {Density, Sampler}
 TWO = torch.ones(2)
 CASES = [
@@ -48,7 +49,11 @@ CASES = [
     (Independent(Bernoulli(0.5 * TWO), 1), set(), "binary"),  # has_enumerate_support, which Independent cannot keep
     (MultivariateNormal(TWO, torch.eye(2)), {Reparameterized}, "real"),
     (MixtureSameFamily(Categorical(TWO), Independent(Normal(torch.zeros(2, 3), 1.0), 1)), set(), "real"),
-    (TransformedDistribution(Normal(0.0, 1.0), [AffineTransform(1.0, TWO[0]).inv, ExpTransform()]), {Reparameterized}, "positive"),
+    (
+        TransformedDistribution(Normal(0.0, 1.0), [AffineTransform(1.0, TWO[0]).inv, ExpTransform()]),
+        {Reparameterized},
+        "positive",
+    ),
     (Categorical(torch.ones(5000)), set(), "categorical"),  # too many events to list
     (pyro_dist.Delta(torch.tensor(1.0)), {Reparameterized}, "real"),
 ]
@@ -116,9 +121,7 @@ def test_the_density_is_zero_outside_the_support(distribution, outside):
 def test_the_closed_form_divergence_survives():
     prior = as_model(Independent(Normal(torch.zeros(2), 2 * TWO), 1)).given()
     other = as_model(Independent(Normal(TWO, TWO), 1)).given()
-    torch.testing.assert_close(
-        kl_divergence(other, prior), kl_divergence(Normal(TWO, TWO), Normal(0 * TWO, 2 * TWO)).sum()
-    )
+    torch.testing.assert_close(kl_divergence(other, prior), kl_divergence(Normal(TWO, TWO), Normal(0 * TWO, 2 * TWO)).sum())
 
 
 def test_a_type_that_pyro_does_not_know_is_wrapped():
@@ -159,5 +162,5 @@ def test_a_batch_of_distributions_is_refused():
     ids=["plain", "nested", "transform", "network"],
 )
 def test_something_to_be_learned_is_refused(distribution):
-    with pytest.raises(CapabilityError, match="expected a fixed .* Write a Density with nn.Parameters"):
+    with pytest.raises(CapabilityError, match=r"expected a fixed .* Write a Density with nn.Parameters"):
         as_model(distribution)

@@ -8,9 +8,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
+
 from probgen import ConfigurationError, ShapeError
 from probgen.nn import MLP, ConvDecoder, ConvEncoder, Linear, activation_layer, linear, over_leading, soft_limit
-from torch import nn
 
 BATCH = st.lists(st.integers(1, 3), max_size=2).map(tuple)
 
@@ -46,7 +47,7 @@ class TestMLP:
             MLP(sizes)
 
     def test_activations_are_known_by_name(self):
-        with pytest.raises(ConfigurationError, match="got 'tanhh'. Did you mean 'tanh'?"):
+        with pytest.raises(ConfigurationError, match=r"got 'tanhh'\. Did you mean 'tanh'\?"):
             activation_layer("tanhh")
 
 

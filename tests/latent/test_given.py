@@ -8,10 +8,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.distributions import Independent as TorchIndependent
+from torch.distributions import Normal, constraints, transforms
+
 from probgen import CapabilityError, Density, Enumerable, PyroPair, Reparameterized, Sampler, ShapeError, run_pair
 from probgen.pyro_bridge import Given, as_pyro, without_validation
-from torch.distributions import Normal, constraints, transforms
-from torch.distributions import Independent as TorchIndependent
 
 
 class Shifted(Density, Reparameterized):
@@ -141,7 +142,9 @@ class TestInPrograms:
             with pyro.plate("data", len(x)):
                 pyro.sample("z", posterior.given(x))
 
-        trace = run_pair(PyroPair(model, guide, event_shape=(2,), particles=particles), x := torch.randn(4, 2), num_particles=3)
+        trace = run_pair(
+            PyroPair(model, guide, event_shape=(2,), particles=particles), x := torch.randn(4, 2), num_particles=3
+        )
         z = trace.sites["z"]
         torch.testing.assert_close(z.log_q, Normal(x, 1.0).log_prob(z.value).sum(-1))
         torch.testing.assert_close(z.log_p, Normal(0.0, 1.0).log_prob(z.value).sum(-1))
@@ -193,13 +196,17 @@ def test_a_distribution_that_pyro_does_not_know():
         as_pyro(Own(0.0, 1.0))
 
 
+def _fail_after(build, holds):
+    build()
+    assert holds()
+    raise ZeroDivisionError
+
+
 def test_validation_is_off_inside_the_block_only():
     names = [name for name in pyro.settings.get() if name.startswith("validate_")]
     before = {name: pyro.settings.get(name) for name in names}
     with pytest.raises(ZeroDivisionError), without_validation():
-        Normal(0.0, -1.0)
-        assert not any(pyro.settings.get(name) for name in names)
-        raise ZeroDivisionError
+        _fail_after(lambda: Normal(0.0, -1.0), lambda: not any(pyro.settings.get(name) for name in names))
     assert {name: pyro.settings.get(name) for name in names} == before
     assert any(before.values())
 

@@ -6,12 +6,13 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from helpers.pairs import linear_gaussian_pair
-from probgen import ELBO, Batch, CapabilityError, ConfigurationError, PyroPair, run_pair
 from pyro.infer.autoguide import AutoMultivariateNormal, AutoNormal
 from pyro.nn import PyroModule, PyroParam, PyroSample
 from torch import nn
 from torch.distributions import constraints
+
+from helpers.pairs import linear_gaussian_pair
+from probgen import ELBO, Batch, CapabilityError, ConfigurationError, PyroPair, run_pair
 
 
 def gradients(pair, batch, estimator=None):
@@ -19,9 +20,7 @@ def gradients(pair, batch, estimator=None):
     (phase,) = (estimator or ELBO()).phases(pair)
     estimate = phase(pair, batch, {})
     names = list(phase.parameters)
-    return dict(
-        zip(names, torch.autograd.grad(estimate.surrogate, [phase.parameters[name] for name in names]), strict=True)
-    )
+    return dict(zip(names, torch.autograd.grad(estimate.surrogate, [phase.parameters[name] for name in names]), strict=True))
 
 
 def reached(pair, batch):
@@ -78,7 +77,9 @@ class TestConvolutions:
         trace = run_pair(pair, images, num_particles=3)
         z = trace.sites["z"].value
         assert z.shape == (3, 6, 2)
-        expected = dist.Bernoulli(logits=pair.model_program.logits(z.flatten(0, 1))).to_event(3).log_prob(images.repeat(3, 1, 1, 1))
+        expected = (
+            dist.Bernoulli(logits=pair.model_program.logits(z.flatten(0, 1))).to_event(3).log_prob(images.repeat(3, 1, 1, 1))
+        )
         torch.testing.assert_close(trace.sites["x"].log_p, expected.view(3, 6))
 
     def test_it_trains(self, images):
@@ -308,7 +309,9 @@ class TestCoupledExamples:
         evidence = dist.MultivariateNormal(torch.zeros_like(x), torch.eye(4).double() + 1.0).log_prob(x)
         torch.testing.assert_close(trace.log_weights, evidence.expand(3), rtol=0, atol=1e-9)
         assert trace.sites["mean"].shared
-        with pytest.raises(CapabilityError, match=r"IWAE: expected every site inside the plate of the batch; got 'mean' outside"):
+        with pytest.raises(
+            CapabilityError, match=r"IWAE: expected every site inside the plate of the batch; got 'mean' outside"
+        ):
             trace.require_per_example("IWAE")
 
     def test_a_subsampled_plate_keeps_its_scale_and_its_rows(self):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pyro
 import pytest
 import torch
+from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
+
 from helpers.pairs import Chain, linear_gaussian_pair
 from probgen import ELBO, Batch, PyroPair
-from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 
 X = torch.linspace(-1, 2, 12, dtype=torch.float64).view(4, 3)
 
@@ -32,7 +33,10 @@ def theirs(pair, loss):
     [
         (ELBO(analytic_kl=False), Trace_ELBO()),
         (ELBO(), TraceMeanField_ELBO()),
-        (ELBO(analytic_kl=False, num_particles=3), Trace_ELBO(num_particles=3, vectorize_particles=True, max_plate_nesting=1)),
+        (
+            ELBO(analytic_kl=False, num_particles=3),
+            Trace_ELBO(num_particles=3, vectorize_particles=True, max_plate_nesting=1),
+        ),
     ],
     ids=["sampled", "analytic", "particles"],
 )

@@ -6,13 +6,14 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from helpers.pairs import linear_gaussian_pair
 from hypothesis import given
 from hypothesis import strategies as st
-from probgen import Batch, CapabilityError, ConfigurationError, PyroPair, ShapeError, run_pair
-from probgen.pyro_bridge import sample_prior
 from pyro import poutine
 from torch import nn
+
+from helpers.pairs import linear_gaussian_pair
+from probgen import Batch, CapabilityError, ConfigurationError, PyroPair, ShapeError, run_pair
+from probgen.pyro_bridge import sample_prior
 
 MODES = ["fold", "plate", "loop"]
 
@@ -31,9 +32,7 @@ class TestExactPosterior:
         x = torch.randn(size, 3, dtype=torch.float64)
         trace = run_pair(pair, x, num_particles=num_particles)
         assert trace.log_weights.shape == (num_particles, size)
-        torch.testing.assert_close(
-            trace.log_weights, model.log_evidence(x).expand(num_particles, size), rtol=0, atol=1e-9
-        )
+        torch.testing.assert_close(trace.log_weights, model.log_evidence(x).expand(num_particles, size), rtol=0, atol=1e-9)
 
     def test_another_guide_has_other_weights(self):
         pair, model = linear_gaussian_pair()
@@ -101,9 +100,7 @@ class TestShapes:
 
     def test_a_guide_may_leave_the_plate_out(self):
         pair, _ = linear_gaussian_pair(exact=True)
-        plain = PyroPair(
-            pair.model_program, lambda x: pyro.sample("z", pair.model_program.posterior(x)), event_shape=(3,)
-        )
+        plain = PyroPair(pair.model_program, lambda x: pyro.sample("z", pair.model_program.posterior(x)), event_shape=(3,))
         x = torch.randn(4, 3, dtype=torch.float64)
         torch.testing.assert_close(run_pair(plain, x).log_weights, run_pair(pair, x).log_weights)
 
@@ -203,6 +200,34 @@ class TestTerms:
         assert trace.sites["e"].auxiliary
         assert torch.equal(trace.sites["e"].log_p, torch.zeros(2, 3))
         assert trace.sites["z"].analytic_kl is None
+
+    @pytest.mark.parametrize("has_rsample", [True, False])
+    def test_a_guide_may_have_a_factor(self, has_rsample):
+        def guide(x):
+            with pyro.plate("data", len(x)):
+                z = pyro.sample("z", dist.Normal(x, 1.0))
+                pyro.factor("correction", z, has_rsample=has_rsample)
+
+        trace = run_pair(pair_of(lambda x: _observed(x, "z"), guide), x := torch.randn(3), num_particles=2)
+        z = trace.sites["z"].value
+        torch.testing.assert_close(trace.log_guide, dist.Normal(x, 1.0).log_prob(z) + z)
+        assert trace.sites["correction"].reparameterized is has_rsample
+
+    def test_examples_one_by_one_make_one_joint(self):
+        """A sequential plate names a site for each example, so that only the joint weight of the batch is left."""
+
+        def model(x):
+            for i in pyro.plate("data", len(x)):
+                z = pyro.sample(f"z{i}", dist.Normal(0.0, 1.0))
+                pyro.sample(f"x{i}", dist.Normal(z, 1.0), obs=x[i])
+
+        def guide(x):
+            for i in pyro.plate("data", len(x)):
+                pyro.sample(f"z{i}", dist.Normal(x[i] / 2, 0.5**0.5))
+
+        trace = run_pair(pair_of(model, guide), x := torch.randn(3), num_particles=2)
+        evidence = dist.Normal(0.0, 2**0.5).log_prob(x).sum()
+        torch.testing.assert_close(trace.log_weights, evidence.expand(2))
 
     def test_missing_entries_are_latents(self):
         seen = torch.tensor([True, False, True])
@@ -372,7 +397,7 @@ class TestFindingTheBatch:
             pyro.sample("z", dist.Normal(torch.zeros(4), 1.0))
 
         pair = pair_of(model, guide, event_shape=(4,))
-        with pytest.raises(ConfigurationError, match="'z' in a plate; .* 4 may be the batch's size by chance"):
+        with pytest.raises(ConfigurationError, match=r"'z' in a plate; .* 4 may be the batch's size by chance"):
             run_pair(pair, self.x)
         pair.batch_plate = "data"  # now it is clear that z is shared
         assert run_pair(pair, self.x).log_weights.shape == (1,)
