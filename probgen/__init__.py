@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES: dict[str, str] = {
+    "Autoencoder": "probgen.capabilities",
     "Adversarial": "probgen.estimators.adversarial",
     "Batch": "probgen.batch",
     "BoundedLikelihood": "probgen.capabilities",
@@ -63,6 +64,7 @@ _HOMES: dict[str, str] = {
 }
 
 __all__ = [
+    "Autoencoder",
     "Adversarial",
     "Batch",
     "BoundedLikelihood",
@@ -116,6 +118,7 @@ if TYPE_CHECKING:
     from probgen.adapters import as_model
     from probgen.batch import Batch
     from probgen.capabilities import (
+        Autoencoder,
         BoundedLikelihood,
         Enumerable,
         Invertible,

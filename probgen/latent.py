@@ -8,13 +8,14 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions.constraints import Constraint
 
-from probgen.errors import CapabilityError
+from probgen.errors import CapabilityError, ConfigurationError
 from probgen.shapes import Model
 
 __all__ = ["LatentTrace", "LatentVariable", "Site"]
@@ -39,11 +40,13 @@ class LatentVariable(Model, contract=True):
         plate_nesting: How many plates deep the programs go, the batch's own included; that of the particles stands left
             of them.
         batch_plate: Name of the plate over the batch; None to find it by its size.
+        inference: Which parameters are the guide's, as globs over their names (`"encoder.*"`).
     """
 
     particles: Literal["fold", "plate", "loop"] = "fold"
     plate_nesting: int = 1
     batch_plate: str | None = None
+    inference: tuple[str, ...] = ()
 
     @abc.abstractmethod
     def model(self, x: Tensor, context: Tensor | None = None) -> Any:
@@ -52,6 +55,27 @@ class LatentVariable(Model, contract=True):
     @abc.abstractmethod
     def guide(self, x: Tensor, context: Tensor | None = None) -> Any:
         """Run the inference program on a flat batch."""
+
+    def inference_parameters(self) -> dict[str, nn.Parameter]:
+        """Return the trainable parameters of the guide by name; all others are the model's.
+
+        Estimators that train the two on different objectives ask for them.
+
+        Raises:
+            ConfigurationError: no pattern of `inference` matches, so that it is not known which they are.
+        """
+        named = self.named_parameters() if isinstance(self, nn.Module) else ()
+        found = {
+            name: parameter
+            for name, parameter in named
+            if parameter.requires_grad and any(fnmatchcase(name, pattern) for pattern in self.inference)
+        }
+        if not found:
+            raise ConfigurationError(
+                f"{type(self).__name__}.inference_parameters: expected patterns of the guide's parameters in `inference`; "
+                f"got {self.inference or 'none'}, which match no trainable one. Set inference=('encoder.*',), say."
+            )
+        return found
 
     def _param_statements(self) -> Mapping[str, tuple[Tensor, Constraint]]:
         """Return what `pyro.param` finds in a run: unconstrained values with their constraints, by name.
@@ -81,6 +105,7 @@ class Site:
         score_model: Computes `log_p`.
         score_guide: Computes `log_q`; None for an observed site.
         divergence: Computes `analytic_kl`.
+        score_draw: Computes `log_draw` where it differs from `log_q`; None where it does not.
     """
 
     name: str
@@ -95,6 +120,7 @@ class Site:
     score_model: Callable[[], Tensor]
     score_guide: Callable[[], Tensor] | None
     divergence: Callable[[], Tensor | None]
+    score_draw: Callable[[], Tensor] | None = None
 
     @property
     def observed(self) -> bool:
@@ -115,6 +141,14 @@ class Site:
     def log_q(self) -> Tensor | None:
         r"""$\log q$ at the value, shaped as `log_p`; None for an observed site."""
         return None if self.score_guide is None else self.score_guide()
+
+    @cached_property
+    def log_draw(self) -> Tensor | None:
+        r"""$\log q$ of the draw itself, without the mask and scale that weight it in the objective; None if observed.
+
+        Its gradient is the score function: however the program weights its terms, this is the law that the value came from.
+        """
+        return self.log_q if self.score_draw is None else self.score_draw()
 
     @cached_property
     def analytic_kl(self) -> Tensor | None:
@@ -191,6 +225,17 @@ class LatentTrace:
             if not other.auxiliary and other.order[0] < site.order[0]
         )
 
+    def require_reparameterized(self, for_what: str) -> None:
+        """Raise `CapabilityError` when a latent is drawn without gradients."""
+        for site in self.latents:
+            if not site.reparameterized:
+                drawn = site.guide_distribution[0] if isinstance(site.guide_distribution, tuple) else site.guide_distribution
+                raise CapabilityError(
+                    f"{for_what}: expected reparameterised latents; got {site.name!r}, a {type(drawn).__name__} without "
+                    "rsample. Use a reparameterised distribution, a continuous relaxation, or an estimator for discrete "
+                    "latents."
+                )
+
     def require_per_example(self, for_what: str) -> None:
         """Raise `CapabilityError` when a site is shared by the batch, or a plate is subsampled."""
         for site in self.sites.values():
@@ -199,6 +244,11 @@ class LatentTrace:
                     f"{for_what}: expected every site inside the plate of the batch; got {site.name!r} outside of it. "
                     "Its weights are shared by all examples: use ELBO."
                 )
+        self.require_whole(for_what)
+
+    def require_whole(self, for_what: str) -> None:
+        """Raise `CapabilityError` when a plate is subsampled or a site is scaled."""
+        for site in self.sites.values():
             if isinstance(site.scale, Tensor) or site.scale != 1.0:
                 raise CapabilityError(
                     f"{for_what}: expected plates without subsampling; got scale {float(site.scale):g} at {site.name!r}. "

@@ -39,6 +39,8 @@ class PyroPair(nn.Module, LatentVariable, Sampler):
         support: The values that an entry of `x` may take.
         particles: How several particles are run at once; see `LatentVariable`.
         batch_plate: Name of the plate over the batch; None to find it by its size.
+        inference: Which parameters are the guide's, as globs over their names; needed only where the two programs are
+            functions of one module.
 
     Raises:
         ConfigurationError: `particles` is unknown, or model and guide use one parameter name for different parameters.
@@ -70,6 +72,7 @@ class PyroPair(nn.Module, LatentVariable, Sampler):
         support: Constraint = constraints.real,
         particles: Literal["fold", "plate", "loop"] = "fold",
         batch_plate: str | None = None,
+        inference: Sequence[str] = (),
     ) -> None:
         super().__init__()
         if particles not in ("fold", "plate", "loop"):
@@ -80,10 +83,12 @@ class PyroPair(nn.Module, LatentVariable, Sampler):
         self.support = support
         self.particles = particles
         self.batch_plate = batch_plate
+        self.inference = tuple(inference)
         self.model_program = model
         self.guide_program = guide
         self.statements = nn.ParameterDict()
         self._declared: dict[str, tuple[str, Constraint]] = {}
+        self._stated_by: dict[str, frozenset[str]] = {"model": frozenset(), "guide": frozenset()}
         self._initializing = False
 
     def model(self, x: Tensor, context: Tensor | None = None) -> Any:
@@ -118,10 +123,41 @@ class PyroPair(nn.Module, LatentVariable, Sampler):
             for module, training in modes:
                 module.training = training
         self.plate_nesting = found.plate_nesting
+        self._stated_by = {"model": found.model_names, "guide": found.guide_names}
         for name, (value, constraint) in found.statements.items():
             key = _key(name)
             self.statements[key] = value if isinstance(value, nn.Parameter) else nn.Parameter(value.detach().clone())
             self._declared[name] = (key, constraint)
+
+    def inference_parameters(self) -> dict[str, nn.Parameter]:
+        """Return the trainable parameters of the guide by name: its module's, and those of its `pyro.param` statements.
+
+        Raises:
+            ConfigurationError: the guide has none, or shares one with the model.
+        """
+        if self.inference:
+            return super().inference_parameters()
+        ours, theirs = self._owned_by("guide"), self._owned_by("model")
+        found = {name: p for name, p in self.named_parameters() if id(p) in ours and p.requires_grad}
+        for name, parameter in found.items():
+            if id(parameter) in theirs:
+                raise ConfigurationError(
+                    f"PyroPair.inference_parameters: expected parameters of the model and of the guide apart; got {name!r} in "
+                    "both. Give each its own, or say inference=(…,) to train it with one of them."
+                )
+        if not found:
+            raise ConfigurationError(
+                "PyroPair.inference_parameters: expected a guide with parameters of its own; got none. Make it a module, or "
+                "say which are its with inference=('….*',)."
+            )
+        return found
+
+    def _owned_by(self, program: Literal["model", "guide"]) -> set[int]:
+        """Return the identities of the parameters of one of the two programs."""
+        module = self.guide_program if program == "guide" else self.model_program
+        parameters = list(module.parameters()) if isinstance(module, nn.Module) else []
+        stated = [self.statements[key] for name, (key, _) in self._declared.items() if name in self._stated_by[program]]
+        return set(map(id, parameters + stated))
 
     def _param_statements(self) -> Mapping[str, tuple[Tensor, Constraint]]:
         return {name: (self.statements[key], constraint) for name, (key, constraint) in self._declared.items()}

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from probgen.batch import Batch
 from probgen.claims import Claim, Claims, LowerBound, Unbiased
-from probgen.errors import CapabilityError, ConfigurationError
+from probgen.errors import ConfigurationError
 from probgen.estimator import Estimate, Estimator, Objective, Phase, State, parameters_of
 from probgen.latent import LatentTrace, LatentVariable, Site
 from probgen.pyro_bridge import run_pair
@@ -85,8 +85,7 @@ class ELBO(Estimator):
 
     def _estimate(self, model: LatentVariable, batch: Batch, state: State) -> Estimate:
         trace = run_pair(model, batch.x, batch.context, num_particles=self.num_particles)
-        for site in trace.latents:
-            _require_reparameterized(site)
+        trace.require_reparameterized("ELBO")
         reconstruction = trace.total(site.log_p for site in trace.observations).mean(0)
         divergence = trace.total(self._divergence(trace, site) for site in trace.latents).mean(0)
         bound = reconstruction - (divergence if self.beta == 1 else self.beta * divergence)
@@ -103,12 +102,3 @@ class ELBO(Estimator):
             if closed_form is not None:
                 return closed_form
         return site.log_q - site.log_p  # pyright: ignore[reportOptionalOperand]  # latents have one
-
-
-def _require_reparameterized(site: Site) -> None:
-    if not site.reparameterized:
-        drawn = site.guide_distribution[0] if isinstance(site.guide_distribution, tuple) else site.guide_distribution
-        raise CapabilityError(
-            f"ELBO: expected reparameterised latents; got {site.name!r}, a {type(drawn).__name__} without rsample. "
-            "Use a reparameterised distribution, a continuous relaxation, or an estimator for discrete latents."
-        )

@@ -144,7 +144,7 @@ def build_estimator(name: str, **options: Any) -> Estimator:
     """
     registered = registry().estimator(name)
     values = validate(options, registered.spec.options, owner=name)
-    return registered.load_class(Estimator)(**values)  # pyright: ignore[reportAbstractUsage]  # it is a finished subclass
+    return registered.load_class(Estimator).build(**values)
 
 
 def _bind_to_data(spec: ModelSpec, data: Any, view: str | None, context: str | None) -> Binding:

@@ -140,7 +140,7 @@ class EstimatorSpec(Spec):
     Args:
         name: `"maximum-likelihood"`.
         summary: What it estimates, in one line.
-        target: Import string of the class, a `probgen.Estimator`, called with the options as keywords.
+        target: Import string of the class, a `probgen.Estimator`, whose `build` is called with the options as keywords.
         options: What can be set about it.
         reference: The paper.
     """

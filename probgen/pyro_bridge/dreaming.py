@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from probgen.errors import CapabilityError, ConfigurationError
 from probgen.latent import LatentTrace, LatentVariable
 from probgen.pyro_bridge.layout import Axes, batch_axis, find_batch_plate, is_subsampled
 from probgen.pyro_bridge.parameters import param_scope
-from probgen.pyro_bridge.recording import Record, Recorder
+from probgen.pyro_bridge.recording import Record, Recorder, Statement
 from probgen.pyro_bridge.running import call_program
 from probgen.pyro_bridge.sites import trace_of
 
@@ -72,15 +73,9 @@ def run_dream(pair: LatentVariable, template: Tensor, context: Tensor | None = N
     with param_scope(pair):
         model = _run_freely(pair, template, context)
         dreamt = _Observed(pair, model, len(template)).events(template)
-        guide = Recorder(f"{type(pair).__name__}.guide", replay=model)
+        guide = Recorder(f"{type(pair).__name__}.guide", replay=model, draw=partial(_refuse_auxiliary, pair))
         with guide:
             call_program(pair.guide, dreamt, context)
-    for record in guide.records.values():
-        if record.auxiliary:
-            raise CapabilityError(
-                f"{guide.where}: expected the model's latents alone, which it can score in dreams; got {record.name!r}, a "
-                "site of its own. Give the guide's distributions in closed form, or train it on data."
-            )
     return trace_of(pair, guide, model, len(template))
 
 
@@ -90,6 +85,14 @@ def _run_freely(pair: LatentVariable, template: Tensor, context: Tensor | None) 
     with torch.no_grad(), recorder:
         call_program(pair.model, template, context)
     return recorder
+
+
+def _refuse_auxiliary(pair: LatentVariable, statement: Statement) -> None:
+    if statement.auxiliary:
+        raise CapabilityError(
+            f"{type(pair).__name__}.guide: expected the model's latents alone, which can be scored in dreams; got "
+            f"{statement.name!r}, a site of the guide's own. Write its distributions in closed form, or train it on data."
+        )
 
 
 class _Observed:

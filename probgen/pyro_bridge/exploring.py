@@ -22,10 +22,14 @@ class Exploration:
 
     Args:
         statements: `pyro.param` statements that belong to no module: their unconstrained values and constraints.
+        model_names: Names of all `pyro.param` statements of the model.
+        guide_names: Those of the guide.
         plate_nesting: Number of batch dimensions that the deepest site has.
     """
 
     statements: Mapping[str, tuple[Tensor, Constraint]]
+    model_names: frozenset[str]
+    guide_names: frozenset[str]
     plate_nesting: int
 
 
@@ -33,6 +37,11 @@ def explore_pair(pair: LatentVariable, x: Tensor, context: Tensor | None = None)
     """Run `pair` once on a template batch, without gradients; autoguides build their parameters on the way."""
     statements: dict[str, tuple[Tensor, Constraint]] = {}
     with torch.no_grad(), param_scope(pair, adopted=statements):
-        programs = record_programs(pair, x, context)
-    depths = [len(record.shape) for program in programs for record in program.records.values()]
-    return Exploration(statements, max(depths, default=1))
+        guide, model = record_programs(pair, x, context)
+    depths = [len(record.shape) for program in (guide, model) for record in program.records.values()]
+    return Exploration(
+        statements,
+        model_names=frozenset(model.params),
+        guide_names=frozenset(guide.params),
+        plate_nesting=max(depths, default=1),
+    )

@@ -123,6 +123,11 @@ class Recorder(Messenger):
         replay: Records whose values the program's own draws take; None to draw afresh.
         draw: Answers statements in the place of a draw, marked ones too; None to draw as the program says.
         uncondition: Whether observed statements are drawn instead.
+
+    Attributes:
+        records: The sample statements that ran, by name.
+        plates: Size and rows of the plates that subsample, by name.
+        params: Names of the `pyro.param` statements that ran.
     """
 
     def __init__(
@@ -146,9 +151,11 @@ class Recorder(Messenger):
             if self.uncondition and not _is_bookkeeping(msg):
                 msg["is_observed"], msg["value"], msg["done"] = False, None, False
                 msg["infer"]["was_observed"] = True
+        elif self.draw is not None and self._answered(msg, self.draw):
+            return
         elif self.replay is not None and not msg["done"]:
             self._replay_draw(msg, self.replay)
-        elif self.draw is None or not self._answered(msg, self.draw):
+        else:
             self._refuse_marked(msg)
 
     def _pyro_post_sample(self, msg: Any) -> None:

@@ -124,6 +124,7 @@ def _latent(record: Record, axes: Axes, drawn: Record, drawn_axes: Axes) -> Site
         score_model=partial(_score, record, axes),
         score_guide=partial(_score, drawn, drawn_axes),
         divergence=partial(_closed_form, record, drawn, axes),
+        score_draw=partial(_density, drawn, drawn_axes) if _is_weighted(drawn) else None,
     )
 
 
@@ -142,12 +143,21 @@ def _auxiliary(drawn: Record, axes: Axes) -> Site:
         score_model=partial(torch.zeros, value.shape[: 1 if axes.batch is None else 2], device=value.device),
         score_guide=partial(_score, drawn, axes),
         divergence=_no_divergence,
+        score_draw=partial(_density, drawn, axes) if _is_weighted(drawn) else None,
     )
 
 
 def _score(record: Record, axes: Axes) -> Tensor:
     scores = record.distribution.log_prob(record.value)
     return axes.reduce(_weighted(scores, record))
+
+
+def _density(record: Record, axes: Axes) -> Tensor:
+    return axes.reduce(record.distribution.log_prob(record.value))
+
+
+def _is_weighted(record: Record) -> bool:
+    return record.mask is not None or isinstance(record.scale, Tensor) or record.scale != 1.0
 
 
 def _weighted(term: Tensor, record: Record) -> Tensor:
@@ -194,6 +204,7 @@ def _stacked_site(parts: list[Site]) -> Site:
         score_model=lambda: torch.cat([part.log_p for part in parts]),
         score_guide=None if first.observed else lambda: torch.cat([part.log_q for part in parts if part.log_q is not None]),
         divergence=lambda: _stacked_divergence(parts),
+        score_draw=first.score_draw and (lambda: torch.cat([part.log_draw for part in parts if part.log_draw is not None])),
     )
 
 

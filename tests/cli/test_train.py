@@ -21,7 +21,7 @@ class TestRunFolder:
 
     def test_its_configuration(self, finished):
         config = json.loads((finished / "config.json").read_text())
-        assert (config["model"], config["data"], config["data_options"]) == ("toy/gaussian", "moons", {"n": "300"})
+        assert (config["model"], config["data"], config["data_options"]) == ("toy/gaussian", "moons", {"n": 300})
         assert config["model_options"] == {"scale": 1.0, "fault": "none"}
         assert (config["training"]["steps"], config["training"]["threads"]) == (12, 1)
         assert config["versions"]["probgen-toys"] == "0.3"
@@ -161,6 +161,8 @@ class TestRefusal:
             ("train toy/gaussian --data moons -o scale=0", "a float of at least 0.01"),
             ("train toy/gaussian --data moons -o scale", "key=value"),
             ("train toy/gaussian --data moons -d m=3", "'m'"),
+            ("train toy/gaussian --data moons -d n=few", "n to be an int"),
+            ("train toy/gaussian --data ./nowhere.csv -d lable=kind", "Did you mean 'label'?"),
             ("train toy/gaussian --data moons --view binary", "--view"),
             ("train toy/gaussian --data moons --view realy", "Did you mean 'real'?"),
             ("train toy/gaussian --data moons --context colour", "label"),
@@ -263,6 +265,14 @@ class TestResume:
         code, _, errors = probgen("train --resume run")
         assert code == 2
         assert "config.json" in errors
+
+    def test_an_altered_setting(self, probgen, tmp_path, finished):
+        (tmp_path / "run").mkdir()
+        config = json.loads((finished / "config.json").read_text())
+        (tmp_path / "run" / "config.json").write_text(json.dumps({**config, "training": {"steps": "some"}}))
+        code, _, errors = probgen("train --resume run")
+        assert code == 2
+        assert "steps" in errors
 
     def test_alone(self, probgen, finished):
         code, _, errors = probgen(f"train toy/gaussian --resume {finished}")

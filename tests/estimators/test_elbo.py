@@ -10,11 +10,12 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from torch import nn
+from torch.distributions import Normal, kl_divergence
+
 from helpers.pairs import Chain, linear_gaussian_pair, standard_errors
 from probgen import ELBO, Batch, CapabilityError, ConfigurationError, Objective, PyroPair, as_model, run_pair
 from probgen.claims import LowerBound, Unbiased
-from torch import nn
-from torch.distributions import Normal, kl_divergence
 
 DRAWS = 4000
 

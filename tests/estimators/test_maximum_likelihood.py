@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from probgen import Batch, CapabilityError, Density, MaximumLikelihood, PyroPair
-from probgen.claims import Exact, Unbiased
 from torch import nn
 from torch.distributions import Normal, constraints
+
+from probgen import Batch, CapabilityError, Density, MaximumLikelihood, PyroPair
+from probgen.claims import Exact, Unbiased
 
 
 class Gaussian(nn.Module, Density):

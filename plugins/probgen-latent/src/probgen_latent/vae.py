@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal, constraints
 from torch.distributions.constraints import Constraint
 
-from probgen import BoundedLikelihood, Density, LatentVariable, Sampler, run_pair
+from probgen import Autoencoder, BoundedLikelihood, Density, LatentVariable, Sampler, run_pair
 from probgen.capabilities import require
 from probgen.claims import LowerBound
 from probgen.errors import ConfigurationError, ShapeError
@@ -25,7 +25,7 @@ from probgen_latent.posterior import DiagonalGaussian
 __all__ = ["VAE"]
 
 
-class VAE(nn.Module, LatentVariable, Sampler, BoundedLikelihood):
+class VAE(nn.Module, LatentVariable, Sampler, BoundedLikelihood, Autoencoder):
     r"""Variational autoencoder: a latent code decoded by a network, inferred by another.
 
     $$p(x, z \mid c) = p(z)\, p(x \mid z, c), \qquad q(z \mid x, c) = q(z \mid h(x, c))$$
@@ -60,6 +60,7 @@ class VAE(nn.Module, LatentVariable, Sampler, BoundedLikelihood):
 
     particles: Literal["fold", "plate", "loop"] = "plate"
     batch_plate = "data"
+    inference = ("encoder.*", "posterior.*")
 
     def __init__(
         self,

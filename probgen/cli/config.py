@@ -1,0 +1,141 @@
+"""The configuration of a run: everything that was asked for, checked and written down before torch is imported."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from probgen.cli.settings import TRAINING, reading_options
+from probgen.cli.versions import installed_versions
+from probgen.errors import CheckpointError, ConfigurationError
+from probgen.files import read_json, write_json
+from probgen.plugin.manager import registry
+from probgen.plugin.options import plain, validate
+
+__all__ = ["CONFIG_FILE", "RunConfig"]
+
+CONFIG_FILE = "config.json"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What a run does. `config.json` in its folder is this, so that a run can be repeated, and resumed, from its folder.
+
+    Args:
+        model: The model's registered name.
+        model_options: All its options; JSON values.
+        data: The source's name or path.
+        data_options: How the data are read; JSON values.
+        view: The view of the data by name; None for the one that the model prefers.
+        context: What the model is conditioned on; None for nothing.
+        estimator: The estimator's registered name; None for the recipe's.
+        stage: The stage of the recipe whose estimator it is; None where the recipe has one.
+        estimator_options: All options of a named estimator; for the recipe's own, those that were given.
+        training: Every setting of `probgen.cli.settings.TRAINING`.
+        command: What was typed.
+        created: When, in ISO 8601.
+        versions: Versions of Python, probgen, the model's plugin and what computes.
+
+    Raises:
+        ConfigurationError: an option is unknown or invalid.
+        UnknownNameError: nothing registers the model or the estimator.
+    """
+
+    model: str
+    data: str
+    model_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    data_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    view: str | None = None
+    context: str | None = None
+    estimator: str | None = None
+    stage: str | None = None
+    estimator_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    command: str = ""
+    created: str = ""
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def checked(cls, *, training: Mapping[str, Any], **fields: Any) -> Self:
+        """Return the configuration of a new run, its options checked and completed with their defaults."""
+        asked = cls(training=training, **fields)
+        model = registry().model(asked.model)
+        options = validate(asked.model_options, model.spec.options, owner=asked.model)
+        settings = _complete(training)
+        if settings["steps"] is not None and settings["epochs"] is not None:
+            raise ConfigurationError("train: expected steps or epochs; got both. Leave one out.")
+        estimator_options = asked.estimator_options
+        if asked.estimator is not None:
+            known = registry().estimator(asked.estimator).spec.options
+            estimator_options = plain(validate(estimator_options, known, owner=asked.estimator))
+        return dataclasses.replace(
+            asked,
+            model_options=plain(options),
+            data=_findable_again(asked.data),
+            data_options=reading_options(asked.data, asked.data_options),
+            estimator_options=estimator_options,
+            training=settings,
+            created=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+            versions=installed_versions(model.distribution),
+        )
+
+    def write(self, folder: Path) -> None:
+        """Write the configuration to `folder`, atomically."""
+        write_json(folder / CONFIG_FILE, dataclasses.asdict(self))
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Return the configuration of the run in `folder`.
+
+        Raises:
+            CheckpointError: there is no run, or its configuration was altered.
+        """
+        if not folder.is_dir():
+            raise CheckpointError(f"probgen: expected a run folder; got {folder}, which does not exist. Check the path.")
+        path = folder / CONFIG_FILE
+        if not path.exists():
+            raise CheckpointError(
+                f"probgen: expected a run in {folder}; got a folder without {CONFIG_FILE}. `probgen train` makes runs."
+            )
+        try:
+            config = cls(**read_json(path))
+            config._check_types()
+            return dataclasses.replace(config, training=_complete(config.training))
+        except (OSError, ValueError, TypeError) as error:
+            raise CheckpointError(
+                f"probgen: expected the configuration of a run in {path}; got {error}. Restore it from a copy."
+            ) from error
+
+    def _check_types(self) -> None:
+        for field in ("model_options", "data_options", "estimator_options", "training", "versions"):
+            if not isinstance(getattr(self, field), dict):
+                raise TypeError(f"no object under {field!r}")
+        if not isinstance(self.model, str) or not isinstance(self.data, str):
+            raise TypeError("no name under 'model' or 'data'")
+
+
+def _complete(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every setting of training, checked, with the number of threads that is meant where none is given."""
+    settings = validate(training, TRAINING, owner="train")
+    return {**settings, "threads": settings["threads"] or _threads()}
+
+
+def _threads() -> int:
+    """Return how many threads a run computes with unless told: as `OMP_NUM_THREADS` says, or one for each usable core."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    if said.isdigit() and int(said) > 0:
+        return int(said)
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # only Linux says which cores a process may use
+        return os.cpu_count() or 1
+
+
+def _findable_again(data: str) -> str:
+    """Return a path so that it is found from any folder; a registered name stays a name."""
+    path = Path(data).expanduser()
+    return str(path.resolve()) if data not in registry().datasets and path.exists() else data

@@ -1,0 +1,140 @@
+"""Draws of a model and the files that they are written to."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from probgen.capabilities import require
+from probgen.data import View
+from probgen.errors import ConfigurationError
+from probgen.files import write_atomically
+from probgen.report.pictures import compared, draws_grid
+from probgen.report.style import save_figure
+from probgen.sampler import Sampler
+
+__all__ = ["Draws", "as_table", "draw", "write_draws"]
+
+_AT_ONCE = 1000
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Draws:
+    """What was drawn.
+
+    Args:
+        events: The draws as the model sees events, `(N, *event_shape)`.
+        labels: The number of the label that each was drawn for, `(N,)`; None for a model that is not conditional.
+    """
+
+    events: Tensor
+    labels: Tensor | None = None
+
+
+def draw(model: Any, view: View, n: int, *, labels: str | None, seed: int) -> Draws:
+    """Draw `n` events, or `n` for each of the labels.
+
+    Args:
+        model: The model.
+        view: The view that it was trained on.
+        n: How many.
+        labels: Labels by number or name, with commas between them; None for a model that is not conditional.
+        seed: Of the draws.
+
+    Raises:
+        CapabilityError: the model cannot draw.
+        ConfigurationError: labels are missing, superfluous or unknown.
+    """
+    require(model, Sampler, for_what="sample")
+    chosen = _chosen_labels(view, labels)
+    wanted = None if chosen is None else chosen.repeat_interleave(n)
+    generator = torch.Generator().manual_seed(seed)
+    parts = []
+    if wanted is None:
+        for start in range(0, n, _AT_ONCE):
+            parts.append(model.sample((min(_AT_ONCE, n - start),), generator=generator))
+    else:
+        size = view.source.num_labels or 0
+        for rows in wanted.split(_AT_ONCE):
+            context = torch.nn.functional.one_hot(rows, size).to(torch.get_default_dtype())
+            parts.append(model.sample((), context, generator=generator))
+    return Draws(torch.cat(parts), wanted)
+
+
+def as_table(draws: Draws, view: View) -> str:
+    """Return the draws as CSV: the data's headings, a row for each draw, its label in the last column."""
+    names = view.source.label_names
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*view.header, *(["label"] if draws.labels is not None else [])])
+    rows = _values(draws, view).reshape(len(draws.events), -1)
+    for number, row in enumerate(rows.tolist()):
+        cells = [f"{value:.9g}" for value in row]
+        if draws.labels is not None:
+            label = int(draws.labels[number])
+            cells.append(names[label] if names else str(label))
+        writer.writerow(cells)
+    return text.getvalue()
+
+
+def write_draws(draws: Draws, view: View, path: Path) -> None:
+    """Write draws to a `.npz` (`samples`, and `labels` where there are any), `.png` or `.csv` file, atomically.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written.
+    """
+    ending = path.suffix.lower()
+    if ending == ".csv":
+        write_atomically(path, as_table(draws, view))
+    elif ending == ".npz":
+        labels = {} if draws.labels is None else {"labels": draws.labels.numpy()}
+        content = io.BytesIO()
+        np.savez_compressed(content, allow_pickle=False, samples=_values(draws, view), **labels)
+        write_atomically(path, content.getvalue())
+    else:
+        save_figure(_picture(draws, view), path)
+
+
+def _picture(draws: Draws, view: View) -> Figure:
+    if view.is_image:
+        return draws_grid(view, draws.events)
+    split = view.split(view.split_names[-1])
+    return compared(view, draws.events, split.batch(torch.arange(min(len(split), _AT_ONCE))).x)
+
+
+def _values(draws: Draws, view: View) -> np.ndarray:
+    """Return draws in the data's own units, whole numbers where the data are."""
+    values = view.to_units(draws.events).detach().cpu().numpy()
+    if view.levels is not None:
+        return values.astype(np.uint8 if view.levels <= 256 else np.int64)
+    return values.astype(np.int64) if view.source.kind == "count" and view.support.is_discrete else values
+
+
+def _chosen_labels(view: View, labels: str | None) -> Tensor | None:
+    if view.context_shape is None:
+        if labels is not None:
+            raise ConfigurationError(
+                f"sample: expected no --context; got {labels!r} for a model that is not conditional. Leave it out."
+            )
+        return None
+    names, size = view.source.label_names, view.source.num_labels or 0
+    known = f"labels from 0 to {size - 1}" + (f" or {', '.join(names)}" if names else "")
+    if labels is None:
+        raise ConfigurationError(f"sample: expected --context for a conditional model, {known}; got none. Add --context 0.")
+    chosen = []
+    for label in (part.strip() for part in labels.split(",")):
+        if label in names:
+            chosen.append(names.index(label))
+        elif label.isdigit() and int(label) < size:
+            chosen.append(int(label))
+        else:
+            raise ConfigurationError(f"sample: expected --context to be {known}; got {label!r}. Write --context 0,1.")
+    return torch.tensor(chosen)

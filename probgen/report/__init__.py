@@ -1,0 +1,33 @@
+"""Reports: what a run looked like and what it came to, as pictures and one page that opens from disk.
+
+Names are resolved on first use, so that what only formats numbers (`probgen.report.numbers`) comes without torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_HOMES = {
+    "PAGE": "probgen.report.folder",
+    "PICTURES": "probgen.report.folder",
+    "RunFacts": "probgen.report.facts",
+    "draw_pictures": "probgen.report.folder",
+    "headline": "probgen.report.page",
+    "write_page": "probgen.report.folder",
+}
+
+__all__ = ["PAGE", "PICTURES", "RunFacts", "draw_pictures", "headline", "write_page"]
+
+if TYPE_CHECKING:
+    from probgen.report.facts import RunFacts
+    from probgen.report.folder import PAGE, PICTURES, draw_pictures, write_page
+    from probgen.report.page import headline
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'probgen.report' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,124 @@
+"""Torch programs run on scripted noise.
+
+Every random operation carries the tag `nondeterministic_seeded`, whichever function of torch, `torch.distributions`, Pyro or
+a module made the call, and in autograd and vmap too. A dispatch mode sees them all. Nothing else here uses
+`torch.utils._python_dispatch`, which is documented and yet has an underscore in its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from probgen.testing.answers import Answerer
+from probgen.testing.failures import NotEnumerable
+from probgen.testing.script import Script
+from probgen.testing.uniforms import Uniforms
+
+__all__ = ["ScriptedNoise"]
+
+_COMPARISONS = {"lt": True, "le": True, "gt": False, "ge": False}
+"""Whether each of them is true of a first operand below the second. Equality has probability zero."""
+
+_MOVES = ("clone", "_to_copy", "_unsafe_view", "cat", "stack", "repeat", "flip", "index", "index_select")
+"""Operations that put elements elsewhere and change none."""
+
+_SHAPE_ONLY = ("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty")
+"""Operations that read no element."""
+
+_SWITCHES = {"dropout_p": 0.0, "train": False, "training": False}
+"""Arguments that turn a random operation into a deterministic one."""
+
+
+class ScriptedNoise(TorchDispatchMode):
+    """A block in which torch's random operations follow a script.
+
+    Args:
+        script: Makes the choices; one path of it is run in the block.
+        nodes: Number of nodes of the Gauss-Hermite rule that stands for a normal variable.
+        position: Where in their interval undecided uniform elements are said to lie; see `Uniforms`.
+
+    Example:
+        >>> script = Script(max_paths=10)
+        >>> with ScriptedNoise(script, nodes=12):
+        ...     torch.bernoulli(torch.tensor([0.25, 0.5]))
+        tensor([0., 0.])
+        >>> script.mass
+        0.375
+    """
+
+    def __init__(self, script: Script, *, nodes: int, position: float = 0.0) -> None:
+        super().__init__()
+        self._uniforms = Uniforms(script, position=position)
+        self._answerer = Answerer(script, self._uniforms, nodes=nodes)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Answer `func` if it is random or looks at uniform noise; else run it."""
+        kwargs = dict(kwargs or {})
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            arguments = _by_name(func, args, kwargs)
+            if not any(name in arguments and arguments[name] == off for name, off in _SWITCHES.items()):
+                return self._answer(func, args, kwargs, arguments)
+        if self._uniforms:
+            tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+            if undecided := [tensor for tensor in tensors if self._uniforms.labels(tensor) is not None]:
+                return self._look(func, args, kwargs, undecided)
+        return func(*args, **kwargs)
+
+    def _answer(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], arguments: Mapping[str, Any]) -> Any:
+        args, kwargs = tree_map_only(
+            torch.Generator, lambda _: None, (args, kwargs)
+        )  # the caller's stream stays where it is
+        return self._answerer.answer(func.overloadpacket.__name__, arguments, func(*args, **kwargs), str(func))
+
+    def _look(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], undecided: list[Tensor]) -> Any:
+        """Run an operation that has undecided uniform elements among its arguments."""
+        name = func.overloadpacket.__name__
+        if name in _SHAPE_ONLY or func.is_view:
+            return func(*args, **kwargs)
+        if name in _COMPARISONS and not func._schema.is_mutable and len(undecided) == 1:
+            return self._compare(func, args)
+        if name in _MOVES and not func._schema.is_mutable:
+            return self._move(func, args, kwargs)
+        raise NotEnumerable(f"arithmetic on uniform noise, by {func}")
+
+    def _compare(self, func: Any, args: tuple[Any, ...]) -> Tensor:
+        noise_first = isinstance(args[0], Tensor) and self._uniforms.labels(args[0]) is not None
+        noise, threshold = args[:2] if noise_first else args[1::-1]
+        labels = self._labels(noise)
+        if bool((labels < 0).any()):
+            raise NotEnumerable(f"a comparison of a tensor that is uniform noise in part, by {func}")
+        answer = func(*args)
+        threshold = torch.as_tensor(threshold, dtype=torch.float64, device="cpu")
+        below = self._uniforms.below(labels.expand(answer.shape), threshold.expand(answer.shape), str(func))
+        wanted = _COMPARISONS[func.overloadpacket.__name__] == noise_first
+        return answer.copy_(below if wanted else ~below)
+
+    def _move(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        output = func(*args, **kwargs)
+        if func.overloadpacket.__name__ in ("clone", "_to_copy"):
+            if not output.is_floating_point():
+                raise NotEnumerable(f"arithmetic on uniform noise, by {func}")
+            self._uniforms.relabel(output, self._labels(args[0]))
+        else:
+            moved = tree_map_only(Tensor, self._labels, args[0]), *args[1:]
+            self._uniforms.relabel(output, func(*moved, **kwargs))
+        return output
+
+    def _labels(self, tensor: Tensor) -> Tensor:
+        labels = self._uniforms.labels(tensor)
+        return torch.full(tensor.shape, -1) if labels is None else labels
+
+
+def _by_name(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call by the names of the operation's schema, defaults included."""
+    known = func._schema.arguments
+    named = {argument.name: argument.default_value for argument in known if argument.has_default_value()}
+    return {**named, **{argument.name: value for argument, value in zip(known, args, strict=False)}, **kwargs}
