@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import statistics
 import time
 from collections.abc import Callable
@@ -22,28 +23,23 @@ from pyro.infer import SVI, TraceMeanField_ELBO
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from probgen import ELBO, Batch
+from probgen import ELBO, Stage, as_source
 from probgen.pyro_bridge import without_validation
+from probgen.training.settings import Settings
+from probgen.training.stage_run import StageRun
+from probgen.training.world import World
 from probgen_latent.vae import VAE
 
 SHAPE, LATENT, HIDDEN, BATCH = (784,), 20, (400, 400), 128
 
 
 def probgen_step(vae: VAE, x: Tensor) -> Callable[[], object]:
-    """What a trainer does: estimate, differentiate with respect to the phase's parameters, step."""
-    (phase,) = ELBO().phases(vae)
-    parameters = list(phase.parameters.values())
-    optimizer = torch.optim.Adam(parameters, lr=1e-3, fused=True)
-    batch = Batch(x)
-
-    def step() -> Tensor:
-        estimate = phase(vae, batch, {})
-        for parameter, gradient in zip(parameters, torch.autograd.grad(estimate.surrogate, parameters), strict=True):
-            parameter.grad = gradient
-        optimizer.step()
-        return estimate.value
-
-    return step
+    """A step of `fit`, all of it: the batch gathered from the data, streams seeded, estimate, gradient, checks, metrics."""
+    source = as_source({"train": x.repeat(20, 1)}, kind="binary", name="noise")
+    stage = Stage(ELBO(), batch_size=BATCH)
+    run = StageRun(vae, stage, source.view("binary"), Settings(), device=torch.device("cpu"), world=World())
+    numbers = itertools.count()
+    return lambda: run.step(next(numbers))
 
 
 def bare_step(vae: VAE, x: Tensor) -> Callable[[], object]:

@@ -45,6 +45,7 @@ _HOMES: dict[str, str] = {
     "PyroPair": "probgen.pyro_pair",
     "Recipe": "probgen.training.recipe",
     "Reparameterized": "probgen.capabilities",
+    "ReweightedWakeSleep": "probgen.estimators.reweighted_wake_sleep",
     "Sampler": "probgen.sampler",
     "ScoreMatching": "probgen.estimators.score_matching",
     "ShapeError": "probgen.errors",
@@ -52,6 +53,7 @@ _HOMES: dict[str, str] = {
     "SupportError": "probgen.errors",
     "UnknownNameError": "probgen.errors",
     "UnnormalizedDensity": "probgen.capabilities",
+    "WakeSleep": "probgen.estimators.wake_sleep",
     "as_model": "probgen.adapters",
     "as_source": "probgen.data",
     "build": "probgen.plugin",
@@ -95,6 +97,7 @@ __all__ = [
     "PyroPair",
     "Recipe",
     "Reparameterized",
+    "ReweightedWakeSleep",
     "Sampler",
     "ScoreMatching",
     "ShapeError",
@@ -102,6 +105,7 @@ __all__ = [
     "SupportError",
     "UnknownNameError",
     "UnnormalizedDensity",
+    "WakeSleep",
     "__version__",
     "as_model",
     "as_source",
@@ -148,7 +152,9 @@ if TYPE_CHECKING:
     from probgen.estimators.elbo import ELBO
     from probgen.estimators.maximum_likelihood import MaximumLikelihood
     from probgen.estimators.mmd import MMD
+    from probgen.estimators.reweighted_wake_sleep import ReweightedWakeSleep
     from probgen.estimators.score_matching import ScoreMatching
+    from probgen.estimators.wake_sleep import WakeSleep
     from probgen.evaluation import Evaluation, evaluate
     from probgen.latent import LatentVariable
     from probgen.plugin import build, build_estimator

@@ -53,7 +53,7 @@ class Adversarial(Estimator):
     Args:
         loss: The game; `NonSaturating()` by default.
         critic: `(N, *event_shape) -> (N,)`, with the context as a second argument for a conditional model; an autoencoder
-            for `BEGAN`. None for one that is built from the shapes of the first model: a perceptron, or small convolutions
+            for `BEGAN`. None for one that `initialize` builds for the model's events: a perceptron, or small convolutions
             for images.
         critic_steps: How often the critic's phase runs in a step.
         penalty: A penalty on the critic's slope, or None.
@@ -209,5 +209,6 @@ class Adversarial(Estimator):
 
 
 def _draws(model: Reparameterized, batch: Batch) -> Tensor:
-    """Return one draw for each example, at its context."""
-    return model.rsample((len(batch),)) if batch.context is None else model.rsample((), batch.context)
+    """Return one draw for each example, at its context, in the data's precision (mixed precision may lower the model's)."""
+    draws = model.rsample((len(batch),)) if batch.context is None else model.rsample((), batch.context)
+    return draws.to(batch.x.dtype)

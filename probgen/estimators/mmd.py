@@ -207,7 +207,8 @@ class MMD(Estimator):
                 f"MMD: expected two events or more on either side; got {len(x)} from the data and {len(y)} from the model. "
                 "Use a batch size that leaves no short batch at the end of an epoch."
             )
-        discrepancy = self.statistic(kernel, x, y, block_size=self.block_size)
+        with torch.autocast(x.device.type, enabled=False):  # a difference of nearly equal means needs all its digits
+            discrepancy = self.statistic(kernel, x, y.to(x.dtype), block_size=self.block_size)
         return Estimate(surrogate=discrepancy, value=discrepancy.detach(), state=state)
 
     def _samples(self, model: Reparameterized, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-
-from torch import Tensor
 
 from probgen.batch import Batch
 from probgen.claims import Claim, Claims, Consistent, LowerBound, Unbiased
 from probgen.errors import ConfigurationError
 from probgen.estimator import Estimate, Estimator, Objective, Phase, State
-from probgen.estimators.parameter_groups import generative_parameters, inference_parameters
+from probgen.estimators.importance import effective_particles, log_mean_exp
+from probgen.estimators.program_names import GENERATIVE, INFERENCE, parameters_by_program, parameters_of_program
 from probgen.estimators.site_draws import without_gradient
 from probgen.estimators.wake_sleep import dream_score
 from probgen.latent import LatentTrace, LatentVariable
 from probgen.pyro_bridge import run_pair
 
 __all__ = ["ReweightedWakeSleep"]
+
+_SLEEP = "sleep."
+"""Before the names of the guide's parameters where it is the sleep phase that trains them: its objective is another."""
 
 
 class ReweightedWakeSleep(Estimator):
@@ -50,7 +51,7 @@ class ReweightedWakeSleep(Estimator):
     Claims:
         value: (of `wake`) unbiased for the expected bound `iwae`, a lower bound on `log_prob`, and consistent for it.
         gradient: `generative.*`: consistent for that of `log_prob`. `inference.*`: consistent for that of `wake_phi`,
-            $\mathrm{KL}(p(z \mid x) \,\|\, q(z \mid x))$. `sleep.*`: unbiased for that of `sleep_phi`,
+            $\mathrm{KL}(p(z \mid x) \,\|\, q(z \mid x))$. `sleep.*`, the guide's in `sleep`: unbiased for that of `sleep_phi`,
             $-\mathbb{E}_{p(x, z)}[\log q(z \mid x)]$.
 
     Example:
@@ -79,22 +80,21 @@ class ReweightedWakeSleep(Estimator):
     @property
     def claims(self) -> Claims:
         """Consistent in the number of particles awake, unbiased asleep."""
-        gradient: dict[str, Claim] = {"generative.*": Consistent("grad:log_prob", "num_particles")}
+        gradient: dict[str, Claim] = {GENERATIVE: Consistent("grad:log_prob", "num_particles")}
         if self.wake_guide:
-            gradient["inference.*"] = Consistent("grad:wake_phi", "num_particles")
+            gradient[INFERENCE] = Consistent("grad:wake_phi", "num_particles")
         if self.sleep_guide:
-            gradient["sleep.*"] = Unbiased("grad:sleep_phi")
+            gradient[_SLEEP + "*"] = Unbiased("grad:sleep_phi")
         value = [Unbiased("iwae"), LowerBound("log_prob"), Consistent("log_prob", "num_particles")]
         return Claims(value=value, gradient=gradient)
 
     def phases(self, model: LatentVariable) -> Sequence[Phase]:
         """Return `wake`, which trains the model and, with `wake_guide`, the guide; then `sleep` where it is asked for."""
-        awake = generative_parameters(model)
-        if self.wake_guide:
-            awake |= inference_parameters(model)
+        awake = parameters_by_program(model) if self.wake_guide else parameters_of_program(model, GENERATIVE)
         phases = [Phase("wake", awake, estimate=self._wake)]
         if self.sleep_guide:
-            phases.append(Phase("sleep", inference_parameters(model, "sleep"), estimate=dream_score))
+            asleep = {_SLEEP + name: p for name, p in parameters_of_program(model, INFERENCE).items()}
+            phases.append(Phase("sleep", asleep, estimate=dream_score))
         return phases
 
     def _wake(self, model: LatentVariable, batch: Batch, state: State) -> Estimate:
@@ -105,8 +105,8 @@ class ReweightedWakeSleep(Estimator):
         weighted = (log_weights.softmax(0) * scores).sum(0)
         return Estimate(
             surrogate=-weighted.mean(),
-            value=log_weights.logsumexp(0) - math.log(self.num_particles),
-            info={"effective_particles": _effective_number(log_weights).mean()},
+            value=log_mean_exp(log_weights),
+            info={"effective_particles": effective_particles(log_weights).mean()},
         )
 
     def _run(self, model: LatentVariable, batch: Batch) -> LatentTrace:
@@ -115,8 +115,3 @@ class ReweightedWakeSleep(Estimator):
         if self.wake_guide:
             return run_pair(model, batch.x, batch.context, num_particles=particles, draw=without_gradient)
         return run_pair(model, batch.x, batch.context, num_particles=particles, frozen_guide=True)
-
-
-def _effective_number(log_weights: Tensor) -> Tensor:
-    """Return Kish's effective number of particles of each example, between 1 and $K$."""
-    return log_weights.softmax(0).square().sum(0).reciprocal()

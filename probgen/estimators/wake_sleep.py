@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from probgen.batch import Batch
 from probgen.claims import Claims, LowerBound, Unbiased
 from probgen.estimator import Estimate, Estimator, Objective, Phase, State
-from probgen.estimators.parameter_groups import generative_parameters, inference_parameters
+from probgen.estimators.program_names import GENERATIVE, INFERENCE, parameters_of_program
 from probgen.latent import LatentVariable
 from probgen.pyro_bridge import run_dream, run_pair
 
@@ -60,14 +60,14 @@ class WakeSleep(Estimator):
         """Unbiased for two objectives, one for each group of parameters."""
         return Claims(
             value=[Unbiased("elbo"), LowerBound("log_prob")],
-            gradient={"generative.*": Unbiased("grad:elbo"), "inference.*": Unbiased("grad:sleep_phi")},
+            gradient={GENERATIVE: Unbiased("grad:elbo"), INFERENCE: Unbiased("grad:sleep_phi")},
         )
 
     def phases(self, model: LatentVariable) -> Sequence[Phase]:
         """Return `wake`, which trains the model alone, and `sleep`, which trains the guide alone."""
         return [
-            Phase("wake", generative_parameters(model), estimate=_wake),
-            Phase("sleep", inference_parameters(model), estimate=dream_score),
+            Phase("wake", parameters_of_program(model, GENERATIVE), estimate=_wake),
+            Phase("sleep", parameters_of_program(model, INFERENCE), estimate=dream_score),
         ]
 
 

@@ -13,6 +13,7 @@ from probgen.data.view import View
 from probgen.errors import (
     CapabilityError,
     ConfigurationError,
+    DataError,
     PluginLoadError,
     RunError,
     UnknownNameError,
@@ -120,7 +121,7 @@ def _measure(subject: Subject, wanted: Sequence[str] | None) -> tuple[list[Metri
             raise UnknownNameError(f"evaluate: expected names of metrics; got {name!r}. {suggest(name, available)}")
         try:
             measured += available[name]()
-        except (CapabilityError, PluginLoadError, RunError) as error:
+        except (CapabilityError, DataError, PluginLoadError, RunError) as error:
             if wanted is not None:
                 raise
             notes.append(f"{name} is left out: {error}")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from probgen.capabilities import require
-from probgen.errors import NonFiniteError
+from probgen.errors import DataError, NonFiniteError
 from probgen.evaluation.classifier import CLASSIFIER, classifier_test
 from probgen.evaluation.histogram import histogram_samples
 from probgen.evaluation.metric import Metric
@@ -26,6 +26,8 @@ from probgen.streams import seeded_streams
 __all__ = ["Populations", "c2st_metrics", "draw_populations", "mmd_metrics"]
 
 _PERMUTATIONS = 999
+_FEWEST = 10
+"""With fewer events on a side, neither test says anything."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,12 +64,18 @@ def draw_populations(subject: Subject) -> Populations:
 
     Raises:
         CapabilityError: the model is no `Sampler`.
+        DataError: there are too few events to compare.
         NonFiniteError: a draw is infinite or NaN.
     """
     require(subject.model, Sampler, for_what="two-sample tests")
     conditional = subject.model.context_shape is not None
     order = subject.choice("reference", len(subject.rows), len(subject.rows))
     size = min(subject.num_samples, len(order) // 2 if conditional else len(order))
+    if min(size, len(subject.view.split("train"))) < _FEWEST:
+        raise DataError(
+            f"two-sample tests: expected at least {_FEWEST} events on each side; got {size} of split {subject.split!r} "
+            f"and {len(subject.view.split('train'))} for training. Hold out more data."
+        )
     reference = _events(subject, subject.split, subject.rows[order[:size]])
     contexts = subject.rows[order[size : 2 * size]] if conditional else None
     train_size = len(subject.view.split("train"))

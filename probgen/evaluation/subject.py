@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from probgen.batch import Batch
 from probgen.data.view import View
 from probgen.errors import ConfigurationError, ShapeError
-from probgen.shapes import device_of
+from probgen.shapes import device_of, evaluating
 from probgen.streams import preserved_streams, seeded_streams, stream_seed
 
 __all__ = ["Subject", "undisturbed"]
@@ -112,15 +112,8 @@ class Subject:
 @contextmanager
 def undisturbed(model: Any) -> Iterator[None]:
     """Put `model` in evaluation mode without gradients, and leave it and torch's random streams as they were."""
-    modes = [(module, module.training) for module in model.modules()] if isinstance(model, nn.Module) else []
-    try:
-        for module, _ in modes:
-            module.training = False
-        with torch.no_grad(), preserved_streams():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with evaluating(model), torch.no_grad(), preserved_streams():
+        yield
 
 
 def _floating_type(model: Any) -> torch.dtype | None:

@@ -173,7 +173,7 @@ def _walk(fn: Callable[[], Any], *, max_paths: int, nodes: int) -> Iterator[tupl
             _replay(fn, script, outputs, nodes=nodes)
         yield outputs, script
         more = script.advance()
-        projected = paths / share
+        projected = max(paths / share, paths + 1)
         if more and (paths >= max_paths or (paths == 1000 and projected > _PROJECTED_EXCESS * max_paths)):
             raise NotEnumerable(f"about {projected:.2g} paths, above max_paths={max_paths}")
 

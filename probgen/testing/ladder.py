@@ -231,7 +231,7 @@ class _Climb:
         """Fail if a coordinate is always the same and wrong, once an unseen outcome is too improbable to explain it."""
         wrong = question.side * sums.mean if question.side else np.abs(sums.mean)
         constant = ~question.varies(sums) & (wrong > question.resolution * question.scale)
-        if not constant.any() or sums.n < math.log(1 / self.levels.alpha) / self.p_min:
+        if not constant.any() or sums.n < math.log(len(question.target) / self.levels.alpha) / self.p_min:
             return None
         worst = int(np.where(constant, wrong, 0.0).argmax())
         value = float((sums.mean + question.target)[worst])

@@ -228,3 +228,9 @@ class TestTraining:
         x = 0.3 * torch.randn(500, 2) + torch.tensor([2.0, -1.0])
         fit(model, x, build_estimator("adversarial", loss=word), steps=300, batch_size=64, learning_rate=2e-3)
         assert (model.sample((2000,)).mean(0) - torch.tensor([2.0, -1.0])).abs().max() < 0.6
+
+    @pytest.mark.parametrize("word", WORDS)
+    def test_every_game_is_played_in_mixed_precision(self, word):
+        estimator = build_estimator("adversarial", loss=word, penalty_weight=1.0)
+        result = fit(Generator(), torch.randn(40, 2), estimator, steps=2, batch_size=20, precision="bfloat16")
+        assert all(parameter.isfinite().all() for parameter in result.model.parameters())

@@ -167,6 +167,18 @@ class TestSamples:
         assert estimate.value.dtype == torch.float32
         assert torch.autograd.grad(estimate.surrogate, model.log_scale)[0].isfinite()
 
+    def test_mixed_precision_spares_the_distances(self):
+        """With few digits the same sample, far from the origin, would not look like itself."""
+
+        class Lowered(Cloud):
+            def _rsample(self, n, context):
+                return (0 * self.loc.float() + x).to(torch.bfloat16)
+
+        x = (1 + torch.rand(40, 2)).to(torch.bfloat16).float()
+        (phase,) = MMD(kernel=RBF(0.05), statistic=VStatistic()).phases(model := Lowered())
+        with torch.autocast("cpu", torch.bfloat16):
+            assert phase(model, Batch(x), {}).value.abs() < 1e-5
+
     def test_a_conditional_model_is_judged_with_its_contexts(self):
         seen = []
 

@@ -406,3 +406,12 @@ def test_a_plugin_s_failure_is_reported_and_stops_nothing(plugin, source):
 def test_a_plugin_cannot_take_the_core_s_names(plugin, source):
     plugin("mmd")
     assert "mmd_squared" in evaluate(Gaussian(), source, view="raw", metrics=["mmd"], **LEAN)
+
+
+def test_too_few_events_to_compare_are_a_note_and_no_end():
+    few = Source(name="few", splits={"train": torch.randn(30, 2), "test": torch.randn(6, 2)}, kind="real")
+    judged = evaluate(Gaussian(), few)
+    assert "log_likelihood" in judged
+    assert any("at least 10 events on each side; got 6 of split 'test'" in note for note in judged.notes)
+    with pytest.raises(DataError, match="Hold out more data"):
+        evaluate(Gaussian(), few, metrics=["mmd"])

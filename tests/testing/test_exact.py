@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
+from probgen import testing
 from probgen.errors import ShapeError
 from probgen.testing import HiddenRandomness, NotEnumerable, exact_expectation, exact_law, replays_identically
 
@@ -356,5 +358,11 @@ def test_a_law_is_the_table_behind_the_moments() -> None:
     assert law.draw(1000, seed=0).mean(0) == pytest.approx(P.tolist(), abs=5 * 0.5 / math.sqrt(1000))
 
 
-def test_programs_compiled_without_fusion_are_seen_through() -> None:
+def test_functionalised_programs_are_seen_through() -> None:
     torch.testing.assert_close(exact_expectation(torch.func.functionalize(lambda: torch.bernoulli(P))).mean, P)
+
+
+def test_the_unstable_part_of_torch_is_imported_in_one_place() -> None:
+    package = Path(testing.__file__).parent
+    importers = [path.name for path in package.glob("*.py") if "torch.utils._" in path.read_text(encoding="utf-8")]
+    assert importers == ["dispatch.py"]
