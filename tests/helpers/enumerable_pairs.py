@@ -246,6 +246,47 @@ class Gaussian(Programs):
         return dist.Normal(self.p.bias, variance.sqrt()).log_prob(x)
 
 
+class Hierarchy(Programs):
+    r"""Two Gaussians $z_1 \to z_2 \to x$ that the guide draws from below, each at a mean that depends on the one before.
+
+    Scores are quadratic in the noise, so a coarse rule integrates them without error.
+    """
+
+    event_shape = ()
+    nodes = 4
+
+    def __init__(self):
+        super().__init__()
+        self.p.link, self.p.slope = (nn.Parameter(torch.tensor(v).double()) for v in (0.8, -0.6))
+        self.q.below, self.q.link, self.q.log_scale = (nn.Parameter(torch.tensor(v).double()) for v in (0.7, 0.9, -0.4))
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            z1 = pyro.sample("z1", dist.Normal(x.new_zeros(len(x)), 1.0))
+            z2 = pyro.sample("z2", dist.Normal(self.p.link * z1, 1.0))
+            pyro.sample("x", dist.Normal(self.p.slope * z2, 1.0), obs=x)
+
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            z2 = pyro.sample("z2", dist.Normal(self.q.below * x, self.q.log_scale.exp()))
+            pyro.sample("z1", dist.Normal(self.q.link * z2 + 0.1 * x, 0.7))
+
+    def log_p(self, x, z1, z2):
+        prior = dist.Normal(0.0, 1.0).log_prob(z1) + dist.Normal(self.p.link * z1, 1.0).log_prob(z2)
+        return prior + dist.Normal(self.p.slope * z2, 1.0).log_prob(x)
+
+    def log_q(self, x, z1, z2):
+        below = dist.Normal(self.q.below * x, self.q.log_scale.exp()).log_prob(z2)
+        return below + dist.Normal(self.q.link * z2 + 0.1 * x, 0.7).log_prob(z1)
+
+    def outcomes(self, x):
+        nodes, masses = normal_rule(self.nodes)
+        z2 = self.q.below * x + self.q.log_scale.exp() * nodes.repeat(self.nodes, 1)
+        z1 = self.q.link * z2 + 0.1 * x + 0.7 * nodes.repeat_interleave(self.nodes, 0)
+        mass = masses.repeat(self.nodes, 1) * masses.repeat_interleave(self.nodes, 0)
+        return mass, self.log_p(x, z1, z2), self.log_q(x, z1, z2)
+
+
 def gradient(objective, pair):
     """Return the gradient of minus a value's batch mean as one vector over the parameters of the two programs."""
     return flat_gradient(-objective.mean(), pair.programs)
