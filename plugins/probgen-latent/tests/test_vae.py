@@ -22,6 +22,7 @@ from torch.distributions import (
 
 from probgen import (
     ELBO,
+    Autoencoder,
     Batch,
     BoundedLikelihood,
     CapabilityError,
@@ -93,7 +94,7 @@ class TestEveryKind:
         torch.testing.assert_close(first.reconstruct(x, context), second.reconstruct(x, context))
 
     def test_its_powers(self, name):
-        assert capabilities(examples()[name]) == {LatentVariable, Sampler, BoundedLikelihood}
+        assert capabilities(examples()[name]) == {LatentVariable, Sampler, BoundedLikelihood, Autoencoder}
 
 
 class TestPrograms:
