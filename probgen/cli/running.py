@@ -13,7 +13,7 @@ from torch import nn
 from probgen.cli import console
 from probgen.cli.config import RunConfig
 from probgen.data import Source, View, as_source, matching_view
-from probgen.errors import ConfigurationError
+from probgen.errors import CheckpointError, ConfigurationError
 from probgen.estimator import Estimator
 from probgen.evaluation import Evaluation, evaluate
 from probgen.plugin import build, build_estimator, registry

@@ -19,7 +19,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialise
 from torch import Tensor
 
 from probgen.errors import CheckpointError, RunError
@@ -65,8 +66,8 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         save_tensors(tensors, checkpoint.tensors)
         body = {"stage": checkpoint.stage, "step": checkpoint.step, "values": dict(checkpoint.values)}
         write_json(temporary / "checkpoint.json", {"seal": _seal(body, tensors), **body})
-        if target.exists():
-            shutil.rmtree(target)
+        if target.exists():  # a folder cannot be replaced at once: its old self waits under a name that is swept
+            os.replace(target, folder / f".{target.name}.old")
         os.replace(temporary, target)
         sync_folder(folder)
     except OSError as error:
@@ -75,6 +76,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
             f"write_checkpoint: expected to write {target}; got {error.strerror or error}. "
             "Make room or set permissions, then resume: earlier checkpoints are untouched."
         ) from error
+    _sweep(folder)
     for old in _found(folder)[:-_KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return target
@@ -106,8 +108,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
             continue
         first[key] = name
         kept[name] = tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
-    header = {"aliases": json.dumps(aliases)}
-    write_atomically(path, lambda temporary: save_file(kept, temporary, metadata=header))
+    # Not `save_file`: on a full disk it raises an error of its own, which does not say what the system said.
+    write_atomically(path, serialise(kept, metadata={"aliases": json.dumps(aliases)}))
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -119,7 +121,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-        tensors = load_file(path)
+        tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}  # not mapped to a file that may go
         aliases = json.loads(metadata.get("aliases", "{}"))
         return tensors | {name: tensors[source] for name, source in aliases.items()}
     except (OSError, SafetensorError, ValueError, KeyError) as error:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from probgen.data import View
 from probgen.errors import CheckpointError, InterruptedRunError, NonFiniteError
+from probgen.estimator import Estimator
 from probgen.streams import preserved_streams
 from probgen.training.checkpoint import Checkpoint, read_latest, write_checkpoint
 from probgen.training.metrics import MetricRow, MetricsLog
@@ -96,6 +99,8 @@ class Loop:
         self._last_log = (0, self._begun)
         self.metrics = MetricsLog(folder / "metrics.csv" if folder is not None and world.leads else None)
         self.steps: dict[str, int] = {}
+        self._finished: list[StageRun] = []
+        self._saved = (-1, -1)
 
     @property
     def seconds(self) -> float:
@@ -132,8 +137,10 @@ class Loop:
             if position == (number, 0):
                 self._load_model()
             run = StageRun(self.model, stage, view, self._settings, device=self._device, world=self._world)
-            if number < position[0]:
-                continue  # made only for what its initialisation adds to the model
+            if self._resumed is not None and number < position[0]:
+                run.restore_learned(self._resumed.tensors)
+                self._finished.append(run)
+                continue  # made for what its initialisation adds to the model, and for what its estimator has learned
             selection = Selection(run, self._settings.patience) if self._settings.patience is not None else None
             start = 0
             if self._resumed is not None and position[0] == number and position[1] > 0:
@@ -163,18 +170,25 @@ class Loop:
             if done % log_every == 0 or done % checkpoint_every == 0 or last:
                 self._log(run, done)
             if run.has_validation and (done % validate_every == 0 or last):
-                ended = self._validate(run, selection, done)
+                ended = bool(self._world.agree(self._validate(run, selection, done), self._device))
             if done % checkpoint_every == 0 and not last:
                 self._save(number, run, selection, done)
-            self._stop_if_asked(number, run, selection, done)
+            if not last and not ended:
+                self._stop_if_asked(number, run, selection, done)
+        self._end_stage(number, run, selection, done)
+
+    def _end_stage(self, number: int, run: StageRun, selection: Selection | None, done: int) -> None:
+        raw = run.raw_tensors()
         if run.average is not None:
             run.average.apply()
         if selection is not None:
             selection.apply()
         run.set_training(training=False)
         self.steps[run.stage.name] = done
-        self._save(number + 1, None, None, 0)
+        self._finished.append(run)
+        self._save(number + 1, None, None, 0, extra=raw)
         self._tell("stage-end", run, done, [])
+        self.stop_if_asked(f"after stage {run.stage.name!r}")
 
     def _step(self, run: StageRun, done: int) -> None:
         try:
@@ -242,22 +256,35 @@ class Loop:
         return NonFiniteError(f"{error} Stage {run.stage.name!r}; {good}. Lower the learning rate, or clip the gradient.")
 
     def _stop_if_asked(self, number: int, run: StageRun, selection: Selection | None, done: int) -> None:
-        if self._stop.signal_number is None:
+        """Save the stage under way and raise, if a signal came to any of the processes."""
+        self._stop.signal_number = self._world.agree(self._stop.signal_number, self._device)
+        if not self._stop.signal_number:
             return
-        if done < run.total_steps:
-            if self._last_log[0] != done:
-                self._log(run, done)
-            self._save(number, run, selection, done)
-        raise InterruptedRunError(
-            f"fit: stopped by signal {self._stop.signal_number} after step {done} of {run.total_steps} of stage "
-            f"{run.stage.name!r}; everything is saved. Resume to go on.",
-            signal_number=self._stop.signal_number,
-        )
+        if self._last_log[0] != done:
+            self._log(run, done)
+        self._save(number, run, selection, done)
+        self.stop_if_asked(f"after step {done} of {run.total_steps} of stage {run.stage.name!r}")
 
-    def _save(self, stage: int, run: StageRun | None, selection: Selection | None, step: int) -> None:
+    def stop_if_asked(self, where: str) -> None:
+        """Raise `InterruptedRunError` if a signal came; everything must be saved by then."""
+        if self._stop.signal_number:
+            raise InterruptedRunError(
+                f"fit: stopped by signal {self._stop.signal_number} {where}; everything is saved. Resume to go on.",
+                signal_number=self._stop.signal_number,
+            )
+
+    def _save(
+        self,
+        stage: int,
+        run: StageRun | None,
+        selection: Selection | None,
+        step: int,
+        extra: Mapping[str, Tensor] = MappingProxyType({}),
+    ) -> None:
         """Write a checkpoint of a stage under way, or, without a run, of the model at a stage's beginning."""
-        if self._folder is None or not self._world.leads:
+        if self._folder is None or not self._world.leads or self._saved == (stage, step):
             return
+        self._saved = (stage, step)
         values: dict[str, Any] = {"fingerprint": self._fingerprint(), "seconds": self.seconds}
         if run is None:
             state = self.model.state_dict() if isinstance(self.model, nn.Module) else {}
@@ -265,6 +292,9 @@ class Loop:
         else:
             self._require_finite(run)
             tensors = run.tensors()
+        for finished in self._finished:
+            tensors |= finished.learned_tensors()
+        tensors |= extra
         if selection is not None:
             tensors |= selection.tensors()
             values["selection"] = selection.values()
@@ -286,14 +316,31 @@ class Loop:
             "steps": [stage.steps for stage in self._stages],
             "epochs": [None if stage.steps else stage.epochs for stage in self._stages],
             "batch sizes": [stage.batch_size for stage in self._stages],
+            "estimator options": [_plain_options(stage.estimator) for stage in self._stages],
+            "trained parameters": [list(stage.train) for stage in self._stages],
             "optimisers": [str(dict(stage.optimizers)) for stage in self._stages],
             "views": [view.name for view in self._views],
-            "training examples": len(self._views[0].split("train")),
+            "training examples": [len(view.split("train")) for view in self._views],
+            "data": [_first_examples(view) for view in self._views],
+            "processes": self._world.size,
             "seed": self._settings.seed,
             "ema": self._settings.ema,
             "patience": self._settings.patience,
+            "validate every": self._settings.validate_every,
             "precision": self._settings.precision,
         }
+
+
+def _plain_options(estimator: Estimator) -> dict[str, Any]:
+    """Return an estimator's options that are plain values."""
+    return {name: value for name, value in vars(estimator).items() if isinstance(value, bool | int | float | str)}
+
+
+def _first_examples(view: View) -> str:
+    """Return a checksum of the first training examples, to tell other data of the same size."""
+    split = view.split("train")
+    x = split.batch(torch.arange(min(16, len(split)))).x
+    return hashlib.blake2b(x.contiguous().numpy().tobytes(), digest_size=8).hexdigest()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from probgen.errors import RunError
 from probgen.files import write_atomically
 
 __all__ = ["MetricRow", "MetricsLog", "read_metrics"]
@@ -61,10 +62,16 @@ class MetricsLog:
         if not self.path.exists():
             writer.writerow(_COLUMNS)
         writer.writerows(dataclasses.astuple(row) for row in new)
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            file.write(text.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with self.path.open("a", encoding="utf-8", newline="") as file:
+                file.write(text.getvalue())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise RunError(
+                f"fit: expected to write {self.path}; got {error.strerror or error}. Make room or set permissions, then "
+                "resume: checkpoints are untouched."
+            ) from error
 
     def rewind(self, stages: list[str], stage: int, step: int) -> None:
         """Keep the rows up to `step` of the stage number `stage`; a line cut short by a crash goes as well."""

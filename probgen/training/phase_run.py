@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -59,34 +60,44 @@ class PhaseRun:
             batch: This process's part of the batch.
             state: The estimator's state.
             step: How many steps of the stage were done before.
-            share: Which fraction of the whole batch `batch` is; the processes' gradients are added with these weights.
+            share: Which fraction of the whole batch `batch` is; the processes' gradients are added with these weights. A
+                process without rows adds zeros.
 
         Raises:
-            NonFiniteError: the loss or the gradient is not finite; the parameters are as they were.
+            NonFiniteError: the loss or the gradient is not finite. On the CPU the parameters are as they were.
         """
-        with torch.autocast(batch.x.device.type, self._autocast, enabled=self._autocast is not None):
-            if self.phase.update is not None:
-                with torch.no_grad():
-                    estimate = self.phase(model, batch, state)
-            else:
-                estimate = self.phase(model, batch, state)
+        estimate = self._estimate(model, batch, state) if len(batch) else None
         norm = None
         if self.optimizer is not None:
-            norm = self._descend(self.optimizer, estimate, step, share)
+            norm = self._descend(self.optimizer, estimate, batch.x.device, step, share)
+        elif estimate is not None:
+            self._watch(estimate.value.detach().mean(), step)
         if self.phase.after_step is not None:
             with torch.no_grad():
                 self.phase.after_step()
+        if estimate is None:
+            return state
         self._record(estimate, norm)
-        return {name: tensor.detach() for name, tensor in estimate.state.items()}
+        # One layout for state that stays in memory and state that comes from a checkpoint: sums depend on it.
+        return {name: tensor.detach().contiguous() for name, tensor in estimate.state.items()}
 
-    def _descend(self, optimizer: torch.optim.Optimizer, estimate: Estimate, step: int, share: float) -> Tensor:
-        gradients = self._gradients(estimate.surrogate, share)
+    def _estimate(self, model: Any, batch: Batch, state: State) -> Estimate:
+        gradients = contextlib.nullcontext() if self.phase.update is None else torch.no_grad()
+        with torch.autocast(batch.x.device.type, self._autocast, enabled=self._autocast is not None), gradients:
+            return self.phase(model, batch, state)
+
+    def _descend(
+        self, optimizer: torch.optim.Optimizer, estimate: Estimate | None, device: torch.device, step: int, share: float
+    ) -> Tensor:
+        loss = torch.zeros((), device=device) if estimate is None else estimate.surrogate
+        gradients = self._gradients(loss, share, absent=estimate is None)
         norm = nn.utils.get_total_norm([gradient for gradient in gradients if gradient is not None])
-        self._watch(estimate.surrogate.detach() + norm, step)
+        self._watch(loss.detach() + norm, step)
+        if self.settings.clip_norm is not None:  # not in place: autograd may hand out one tensor for two parameters
+            factor = (self.settings.clip_norm / (norm + 1e-6)).clamp(max=1.0)
+            gradients = [None if gradient is None else gradient * factor for gradient in gradients]
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
-        if self.settings.clip_norm is not None:
-            nn.utils.clip_grads_with_norm_(self.parameters, self.settings.clip_norm, norm)
+            parameter.grad = None if gradient is None else _laid_out_as(parameter, gradient)
         rate = self.settings.learning_rate * schedule_factor(self.settings.schedule, step, self._total_steps)
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -94,7 +105,9 @@ class PhaseRun:
         optimizer.zero_grad(set_to_none=True)
         return norm
 
-    def _gradients(self, surrogate: Tensor, share: float) -> Sequence[Tensor | None]:
+    def _gradients(self, surrogate: Tensor, share: float, *, absent: bool) -> Sequence[Tensor | None]:
+        if absent:
+            return self._world.add_up([torch.zeros_like(parameter) for parameter in self.parameters])
         if not surrogate.requires_grad:
             raise RunError(
                 f"fit: expected phase {self.phase.name!r} to return a surrogate that depends on its parameters; got one "
@@ -138,7 +151,7 @@ class PhaseRun:
         if norm is not None:
             measured["gradient_norm"] = norm
         for name, tensor in measured.items():
-            mean = tensor.mean() if tensor.ndim else tensor
+            mean = tensor.detach().float().mean()
             self._sums[name] = self._sums[name] + mean if name in self._sums else mean
         self._count += 1
 
@@ -170,5 +183,14 @@ class PhaseRun:
         entries: dict[int, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
             number, _, name = key.partition(".")
-            entries.setdefault(int(number), {})[name] = tensor
+            parameter = self.parameters[int(number)]
+            moment = tensor.shape == parameter.shape
+            entries.setdefault(int(number), {})[name] = _laid_out_as(parameter, tensor) if moment else tensor
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": entries})
+
+
+def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """Return `tensor` with the strides of `parameter`: torch's fused optimisers read both as if they had the same."""
+    if tensor.stride() == parameter.stride():
+        return tensor
+    return torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)

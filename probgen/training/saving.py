@@ -38,8 +38,8 @@ def save(model: Any, folder: str | Path) -> Path:
     }
     try:
         path.mkdir(parents=True, exist_ok=True)
-        save_tensors(path / "model.safetensors", model.state_dict())
         write_json(path / "model.json", description)
+        save_tensors(path / "model.safetensors", model.state_dict())  # last: whoever sees the weights sees all
     except OSError as error:
         raise CheckpointError(
             f"save: expected a folder that can be written; got {path} ({error.strerror or error}). Choose another."

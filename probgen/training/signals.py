@@ -8,19 +8,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from probgen.errors import InterruptedRunError
+
 __all__ = ["StopRequest", "caught_signals"]
 
 
 class StopRequest:
-    """Whether somebody asked the run to stop, and with which signal."""
+    """Whether somebody asked the run to stop, and with which signal: 0 for nobody."""
 
     def __init__(self) -> None:
-        self.signal_number: int | None = None
+        self.signal_number = 0
 
     def __call__(self, signal_number: int, frame: FrameType | None) -> None:
-        """Note the request; a second one stops the program at once."""
-        if self.signal_number is not None:
-            raise KeyboardInterrupt
+        """Note the request; a second one stops the run at once, with what was saved before."""
+        if self.signal_number:
+            raise InterruptedRunError(
+                f"fit: stopped at once by a second signal {signal_number}. Resume from the newest checkpoint.",
+                signal_number=signal_number,
+            )
         self.signal_number = signal_number
 
 

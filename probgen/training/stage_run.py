@@ -61,20 +61,18 @@ class StageRun:
 
         self.estimator = stage.estimator
         check_fit(self.estimator, self.part)
-        first = self._batch(0, rank=0, size=1)
+        self.set_training(training=False)
         with seeded_streams(settings.seed, f"{stage.name}/initialise"):
+            first = self._batch(0, rank=0, size=1)
             if isinstance(self.part, Model):
                 self.part.initialize(first)
             self.estimator.initialize(self.part, first)
             if self.estimator.learned is not None:
                 self.estimator.learned.to(device)
+            world.share(model if isinstance(model, nn.Module) else None, self.estimator.learned)
             self.state: State = dict(self.estimator.initial_state(self.part, first))
-        if self.state and world.size > 1:
-            raise ConfigurationError(
-                f"fit: expected an estimator without state for {world.size} processes; got "
-                f"{type(self.estimator).__name__}, which carries {', '.join(self.state)}. Train it in one process."
-            )
         phases = self.estimator.phases(self.part)
+        self._check_phases(phases)
         self.draws_per_step = sum(phase.repeats for phase in phases)
         self.total_steps = stage.steps or max(1, math.ceil(stage.epochs * self.batches_per_epoch / self.draws_per_step))
         trained = self._trained_parameters(phases)
@@ -91,7 +89,26 @@ class StageRun:
         ]
         own = {name: parameter for name, parameter in parameters_of(self.part).items() if id(parameter) in trained}
         self.average = WeightAverage(own, settings.ema) if settings.ema is not None else None
-        world.share(self.part if isinstance(self.part, nn.Module) else None, self.estimator.learned)
+
+    def _check_phases(self, phases: Sequence[Phase]) -> None:
+        """Refuse phases whose optimisers a checkpoint could not tell apart, and what several processes cannot share yet."""
+        names = [phase.name for phase in phases]
+        if len(set(names)) < len(names) or any("." in name for name in names):
+            raise ConfigurationError(
+                f"fit: expected phases with names of their own, without dots; got {', '.join(names)}. Rename them."
+            )
+        updates = [phase.name for phase in phases if phase.update is not None]
+        if self._world.size > 1 and (self.state or updates):
+            what = f"carries {', '.join(self.state)}" if self.state else f"updates without gradients in {updates[0]}"
+            raise ConfigurationError(
+                f"fit: expected an estimator without state and updates for {self._world.size} processes; got "
+                f"{type(self.estimator).__name__}, which {what}. Train it in one process."
+            )
+        if self.batch_size < self._world.size:
+            raise ConfigurationError(
+                f"fit: expected a batch of at least one example for each of {self._world.size} processes; got "
+                f"{self.batch_size}. Raise batch_size."
+            )
 
     def _trained_parameters(self, phases: Sequence[Phase]) -> frozenset[int]:
         """Return the identities of the parameters to train: the chosen ones, and all that the estimator learns."""
@@ -137,8 +154,10 @@ class StageRun:
         return self.batch_size * self.draws_per_step
 
     def set_training(self, *, training: bool) -> None:
-        """Put the model and the estimator's own modules into training or evaluation mode."""
-        for module in (self.model, self.part, self.estimator.learned):
+        """Put what is trained into training or evaluation mode; the rest of the model is always in evaluation mode."""
+        if isinstance(self.model, nn.Module):
+            self.model.eval()
+        for module in (self.part, self.estimator.learned):
             if isinstance(module, nn.Module):
                 module.train(training)
 
@@ -179,9 +198,8 @@ class StageRun:
         with self._averaged(), torch.no_grad():
             for number, start in enumerate(range(0, count, self.batch_size)):
                 rows = torch.arange(start, min(start + self.batch_size, count))
-                batch = self._prepared(self._valid.batch(rows, seed=seed, epoch=0))
                 with seeded_streams(self._settings.seed, f"{self.stage.name}/validation", number):
-                    self._add_validation(batch, sums)
+                    self._add_validation(self._prepared(self._valid.batch(rows, seed=seed, epoch=0)), sums)
         self.set_training(training=True)
         return {key: total / count for key, total in sums.items()}
 
@@ -207,13 +225,28 @@ class StageRun:
     def tensors(self) -> dict[str, Tensor]:
         """Return every tensor that this stage needs to go on, the model's raw weights among them."""
         saved = {f"model.{name}": tensor for name, tensor in _state_dict(self.model).items()}
-        saved |= {f"learned.{name}": tensor for name, tensor in _state_dict(self.estimator.learned).items()}
+        saved |= self.learned_tensors()
         saved |= {f"state.{name}": tensor for name, tensor in self.state.items()}
         for run in self.phase_runs:
             saved |= {f"optimizer.{run.phase.name}.{name}": tensor for name, tensor in run.state().items()}
         if self.average is not None:
             saved |= {f"average.{name}": tensor for name, tensor in self.average.state().items()}
         return saved
+
+    def raw_tensors(self) -> dict[str, Tensor]:
+        """Return copies of the weights that the average is about to replace, for the stage's last checkpoint."""
+        if self.average is None:
+            return {}
+        return {f"raw.{name}": tensor.detach().clone() for name, tensor in _state_dict(self.model).items()}
+
+    def learned_tensors(self) -> dict[str, Tensor]:
+        """Return what the estimator has learned, by names that start with `learned.` and the stage's name."""
+        return {f"learned.{self.stage.name}.{name}": tensor for name, tensor in _state_dict(self.estimator.learned).items()}
+
+    def restore_learned(self, tensors: Mapping[str, Tensor]) -> None:
+        """Give the estimator what it had learned, from a checkpoint of this stage or a later one."""
+        learned = by_owner(by_owner(tensors).get("learned", {}))
+        load_weights(self.estimator.learned, learned.get(self.stage.name, {}))
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Continue with the tensors of a checkpoint.
@@ -224,7 +257,7 @@ class StageRun:
         owned = by_owner(tensors)
         optimizers = by_owner(owned.get("optimizer", {}))
         load_weights(self.model, owned.get("model", {}))
-        load_weights(self.estimator.learned, owned.get("learned", {}))
+        self.restore_learned(tensors)
         for run in self.phase_runs:
             run.load(optimizers.get(run.phase.name, {}))
         if self.average is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -162,7 +163,7 @@ def fit(
         stop = stack.enter_context(caught_signals(enabled=folder is not None))
         bar = stack.enter_context(ProgressBar(enabled=progress if world.leads else False))
         if folder is not None and world.leads:
-            _prepare_folder(folder, resume=resume)
+            _prepare_folder(folder, model, resume=resume)
         loop = Loop(
             model,
             stages,
@@ -181,6 +182,7 @@ def fit(
         if folder is not None and world.leads:
             save(model, folder)
         world.wait()
+        loop.stop_if_asked("after the last step")
     return FitResult(model, loop.metrics.rows, loop.steps, loop.seconds, folder)
 
 
@@ -215,9 +217,9 @@ def _recipe(model: Any, estimator: Estimator | Mapping[str, Estimator] | None, r
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if name == "cuda" and "LOCAL_RANK" in os.environ:  # one GPU for each process that torchrun started
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
@@ -228,7 +230,12 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _prepare_folder(folder: Path, *, resume: bool) -> None:
+def _prepare_folder(folder: Path, model: Any, *, resume: bool) -> None:
+    if not isinstance(model, nn.Module):
+        raise ConfigurationError(
+            f"fit: expected a torch module for a run folder; got {type(model).__name__}, which has no weights to save. "
+            "Leave out run_dir."
+        )
     taken = [name for name in ("checkpoints", "metrics.csv", "model.safetensors") if (folder / name).exists()]
     if taken and not resume:
         raise ConfigurationError(

@@ -44,6 +44,14 @@ class World:
         parts = flat.split([gradient.numel() for gradient in gradients])
         return [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]
 
+    def agree(self, number: int, device: torch.device) -> int:
+        """Return the largest of the processes' numbers: a stop that one asks for is a stop for all."""
+        if self.size == 1:
+            return number
+        largest = torch.tensor(number, device=device)
+        distributed.all_reduce(largest, op=distributed.ReduceOp.MAX)
+        return int(largest)
+
     def share(self, *modules: nn.Module | None) -> None:
         """Give every process the parameters and buffers of process 0."""
         if self.size == 1:

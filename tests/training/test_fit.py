@@ -109,17 +109,63 @@ def test_epochs_and_the_smaller_last_batch():
     class Watched(MaximumLikelihood):
         def phases(self, model):
             def estimate(model, batch, state):
-                seen.append(len(batch))
+                if torch.is_grad_enabled():
+                    seen.append(batch.index.tolist())
                 scores = model.log_prob(batch.x)
                 return Estimate(-scores.mean(), scores.detach())
 
             return [Phase("main", parameters_of(model), estimate)]
 
-    result = fit(gaussian(), X[:50], Watched(), epochs=2, batch_size=15, validate_every=1000)
-    train = sum(seen[: len(seen) // 2 - 0])
-    assert result.steps["main"] * 15 >= 2 * 40
-    assert min(seen) < 15
-    assert train > 0
+    result = fit(gaussian(), X[:50], Watched(), epochs=2, batch_size=15)
+    assert result.steps == {"main": 6}
+    assert [len(batch) for batch in seen] == [15, 15, 10, 15, 15, 10]
+    first, second = sum(seen[:3], []), sum(seen[3:], [])
+    assert sorted(first) == sorted(second) == list(range(40))
+    assert first != second
+
+
+class SharedGradients(nn.Module, Density):
+    """Autograd hands out one tensor, or one number expanded, for several of these parameters."""
+
+    def __init__(self):
+        super().__init__()
+        self.event_shape, self.context_shape, self.support = torch.Size([2]), None, constraints.real
+        self.a, self.b = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(2))
+        self.turned, self.spread = nn.Parameter(torch.zeros(2, 3)), nn.Parameter(torch.zeros(3, 2))
+
+    def _log_prob(self, x, context):
+        factor = torch.arange(6.0).reshape(3, 2)
+        return (x * 0).sum(-1) + (self.a + self.b).sum() + (self.turned.permute(1, 0) * factor).sum() + self.spread.sum()
+
+
+@pytest.mark.parametrize("clip", [None, 1e-2])
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_gradients_of_any_layout_are_followed(clip, name):
+    """Fused optimisers read a gradient with its parameter's strides, whatever its own are."""
+    model = SharedGradients()
+    settings = {"*": OptimizerSettings(name=name, learning_rate=0.1, betas=(0.0, 0.0), clip_norm=clip)}
+    fit(model, X, recipe=Recipe((Stage(MaximumLikelihood(), optimizers=settings, steps=1),)))
+    gradient = {
+        "a": torch.ones(2),
+        "b": torch.ones(2),
+        "turned": torch.arange(6.0).reshape(3, 2).T,
+        "spread": torch.ones(3, 2),
+    }
+    norm = torch.cat([each.flatten() for each in gradient.values()]).norm()
+    scale = 1.0 if clip is None else clip / norm
+    for key, value in gradient.items():
+        expected = 0.1 * (value * scale if name == "sgd" else value.sign())
+        torch.testing.assert_close(getattr(model, key).detach(), expected, atol=1e-5, rtol=1e-3)
+
+
+def test_a_trained_part_is_left_alone_by_the_stage_after_it():
+    model, recipe = toys.make("stages")
+    model.encoder = nn.Sequential(nn.BatchNorm1d(6), model.encoder)
+    buffers = []
+    look = [lambda event: buffers.append(model.encoder[0].running_mean.clone()) if event.kind == "stage-end" else None]
+    fit(model, toys.data("stages"), recipe=recipe, callbacks=look)
+    assert not torch.equal(buffers[0], torch.zeros(6))
+    assert torch.equal(buffers[0], buffers[1])
 
 
 def test_early_stopping_keeps_the_best_weights():
