@@ -180,6 +180,9 @@ def _by_stage(chosen: Estimator | Mapping[str, Estimator] | None, recipe: Recipe
 
 
 def _seconds(folder: Path) -> float | None:
-    """Return how long a finished run trained, as its last checkpoint says; None where that is gone."""
-    checkpoint = read_latest(folder / "checkpoints")
+    """Return how long a finished run trained, as its last checkpoint says; None where that is gone or damaged."""
+    try:
+        checkpoint = read_latest(folder / "checkpoints")
+    except CheckpointError:  # the weights are whole, and the time is no reason to refuse the report
+        return None
     return None if checkpoint is None else checkpoint.values.get("seconds")
