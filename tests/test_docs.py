@@ -13,6 +13,7 @@ import inspect
 import json
 import pkgutil
 import re
+import runpy
 import shlex
 import tomllib
 from collections.abc import Iterator
@@ -191,6 +192,12 @@ def test_every_public_name_is_in_the_reference() -> None:
         and not any(f"{home}.".startswith(f"{page}.") for home in [getattr(probgen, name).__module__] for page in documented)
     }
     assert not missing
+
+
+def test_the_table_of_estimators_is_what_they_claim() -> None:
+    page = (ROOT / "docs" / "concepts" / "estimators.md").read_text(encoding="utf-8")
+    script = runpy.run_path(str(ROOT / "docs" / "_support" / "estimators.py"))
+    assert script["table"]() in page, "run python docs/_support/estimators.py"
 
 
 def test_the_reference_documents_what_exists() -> None:
