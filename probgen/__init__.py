@@ -30,6 +30,8 @@ _HOMES: dict[str, str] = {
     "Estimate": "probgen.estimator",
     "Estimator": "probgen.estimator",
     "Evaluation": "probgen.evaluation",
+    "GumbelSoftmax": "probgen.estimators.gumbel_softmax",
+    "IWAE": "probgen.estimators.iwae",
     "Invertible": "probgen.capabilities",
     "LatentVariable": "probgen.latent",
     "MMD": "probgen.estimators.mmd",
@@ -43,16 +45,22 @@ _HOMES: dict[str, str] = {
     "PluginLoadError": "probgen.errors",
     "ProbgenError": "probgen.errors",
     "PyroPair": "probgen.pyro_pair",
+    "REBAR": "probgen.estimators.relax",
+    "REINFORCE": "probgen.estimators.reinforce",
+    "RELAX": "probgen.estimators.relax",
     "Recipe": "probgen.training.recipe",
     "Reparameterized": "probgen.capabilities",
     "ReweightedWakeSleep": "probgen.estimators.reweighted_wake_sleep",
     "Sampler": "probgen.sampler",
     "ScoreMatching": "probgen.estimators.score_matching",
     "ShapeError": "probgen.errors",
+    "SiteStrategies": "probgen.estimators.site_strategies",
     "Stage": "probgen.training.recipe",
+    "StraightThrough": "probgen.estimators.straight_through",
     "SupportError": "probgen.errors",
     "UnknownNameError": "probgen.errors",
     "UnnormalizedDensity": "probgen.capabilities",
+    "VIMCO": "probgen.estimators.vimco",
     "WakeSleep": "probgen.estimators.wake_sleep",
     "as_model": "probgen.adapters",
     "as_source": "probgen.data",
@@ -82,6 +90,8 @@ __all__ = [
     "Estimate",
     "Estimator",
     "Evaluation",
+    "GumbelSoftmax",
+    "IWAE",
     "Invertible",
     "LatentVariable",
     "MMD",
@@ -95,16 +105,22 @@ __all__ = [
     "PluginLoadError",
     "ProbgenError",
     "PyroPair",
+    "REBAR",
+    "REINFORCE",
+    "RELAX",
     "Recipe",
     "Reparameterized",
     "ReweightedWakeSleep",
     "Sampler",
     "ScoreMatching",
     "ShapeError",
+    "SiteStrategies",
     "Stage",
+    "StraightThrough",
     "SupportError",
     "UnknownNameError",
     "UnnormalizedDensity",
+    "VIMCO",
     "WakeSleep",
     "__version__",
     "as_model",
@@ -150,10 +166,17 @@ if TYPE_CHECKING:
     from probgen.estimators.contrastive_divergence import ContrastiveDivergence
     from probgen.estimators.denoising_score_matching import DenoisingScoreMatching
     from probgen.estimators.elbo import ELBO
+    from probgen.estimators.gumbel_softmax import GumbelSoftmax
+    from probgen.estimators.iwae import IWAE
     from probgen.estimators.maximum_likelihood import MaximumLikelihood
     from probgen.estimators.mmd import MMD
+    from probgen.estimators.reinforce import REINFORCE
+    from probgen.estimators.relax import REBAR, RELAX
     from probgen.estimators.reweighted_wake_sleep import ReweightedWakeSleep
     from probgen.estimators.score_matching import ScoreMatching
+    from probgen.estimators.site_strategies import SiteStrategies
+    from probgen.estimators.straight_through import StraightThrough
+    from probgen.estimators.vimco import VIMCO
     from probgen.estimators.wake_sleep import WakeSleep
     from probgen.evaluation import Evaluation, evaluate
     from probgen.latent import LatentVariable

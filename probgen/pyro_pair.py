@@ -142,8 +142,8 @@ class PyroPair(nn.Module, LatentVariable, Sampler):
         for name, parameter in found.items():
             if id(parameter) in theirs:
                 raise ConfigurationError(
-                    f"PyroPair.inference_parameters: expected parameters of the model and of the guide apart; got {name!r} in "
-                    "both. Give each its own, or say inference=(…,) to train it with one of them."
+                    f"PyroPair.inference_parameters: expected parameters of the model and of the guide apart; got {name!r} "
+                    "in both. Give each its own, or say inference=(…,) to train it with one of them."
                 )
         if not found:
             raise ConfigurationError(

@@ -13,7 +13,7 @@ __all__ = ["CutDraws"]
 
 
 class _Cut(NamedTuple):
-    """A draw, which depends on the guide's parameters and on earlier copies; and its copy, a leaf that programs go on with."""
+    """A draw, which depends on the guide's parameters and earlier copies; and its copy, a leaf that programs go on with."""
 
     draw: Tensor
     copy: Tensor

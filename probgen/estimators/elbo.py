@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from probgen.batch import Batch
 from probgen.claims import Claim, Claims, LowerBound, Unbiased
 from probgen.errors import ConfigurationError
 from probgen.estimator import Estimate, Estimator, Objective, Phase, State, parameters_of
-from probgen.latent import LatentTrace, LatentVariable, Site
+from probgen.estimators.divergences import divergence_at
+from probgen.latent import LatentVariable
 from probgen.pyro_bridge import run_pair
 
 __all__ = ["ELBO"]
@@ -87,18 +86,10 @@ class ELBO(Estimator):
         trace = run_pair(model, batch.x, batch.context, num_particles=self.num_particles)
         trace.require_reparameterized("ELBO")
         reconstruction = trace.total(site.log_p for site in trace.observations).mean(0)
-        divergence = trace.total(self._divergence(trace, site) for site in trace.latents).mean(0)
+        divergence = trace.total(divergence_at(trace, site, analytic=self.analytic_kl) for site in trace.latents).mean(0)
         bound = reconstruction - (divergence if self.beta == 1 else self.beta * divergence)
         return Estimate(
             surrogate=-bound.mean(),
             value=bound.detach(),
             info={"kl": divergence.detach().mean(), "reconstruction": reconstruction.detach().mean()},
         )
-
-    def _divergence(self, trace: LatentTrace, site: Site) -> Tensor:
-        """Return the site's part of KL(q ‖ p), in closed form or at the draw: `(K, N)` or `(K,)`."""
-        if self.analytic_kl and trace.parents_precede(site):
-            closed_form = site.analytic_kl
-            if closed_form is not None:
-                return closed_form
-        return site.log_q - site.log_p  # pyright: ignore[reportOptionalOperand]  # latents have one

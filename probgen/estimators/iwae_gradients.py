@@ -79,7 +79,8 @@ class DReG(ImportanceGradient):
       \sum_k \tilde w_k^2\, \frac{\partial \log w_k}{\partial z_k} \frac{\mathrm{d} z_k}{\mathrm{d} \phi}$$
 
     The generative part is as it was. The signal-to-noise ratio of the guide's gradient does not fall with $K$, and it has no
-    variance where the guide is the posterior. The guide must be able to score any value, not just its own draws.
+    variance where the guide is the posterior. It takes one more backward pass through the scores, and the guide must be able
+    to score any value, not just its own draws.
 
     References:
         Tucker, Lawson, Gu & Maddison (2019), arXiv:1810.04152.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import Tensor
 
 from probgen.latent import LatentTrace, Site
 
-__all__ = ["learning_signals", "scored_sites"]
+__all__ = ["influenced_terms", "learning_signals", "scored_sites"]
 
 
 def scored_sites(trace: LatentTrace) -> tuple[Site, ...]:
@@ -14,12 +16,16 @@ def scored_sites(trace: LatentTrace) -> tuple[Site, ...]:
     return tuple(site for site in trace.latents if not site.reparameterized)
 
 
-def learning_signals(trace: LatentTrace) -> dict[str, Tensor]:
-    r"""Return, for each scored site, the part of $\log p(x, z) - \log q(z \mid x)$ that its draw can influence.
+def learning_signals(trace: LatentTrace, sites: Iterable[Site] | None = None) -> dict[str, Tensor]:
+    r"""Return, for each site, the part of $\log p(x, z) - \log q(z \mid x)$ that its draw can influence.
 
     A term whose ingredients were all drawn before the site, in the guide's order, is independent of the draw given what came
     before. Its product with the score has mean zero, and it is left out. What a term of the model is made of is not known:
     every latent that the model draws up to it counts.
+
+    Args:
+        trace: The run.
+        sites: For which to return it; the scored ones by default.
 
     Shapes:
         Each `(K, N)`, or `(K,)` where examples are coupled; detached.
@@ -27,14 +33,16 @@ def learning_signals(trace: LatentTrace) -> dict[str, Tensor]:
     References:
         Ranganath, Gerrish & Blei (2014), arXiv:1401.0118. Mnih & Gregor (2014), arXiv:1402.0030.
     """
-    return {site.name: _signal(trace, site) for site in scored_sites(trace)}
+    chosen = scored_sites(trace) if sites is None else sites
+    return {site.name: influenced_terms(trace, site).detach() for site in chosen}
 
 
-def _signal(trace: LatentTrace, site: Site) -> Tensor:
+def influenced_terms(trace: LatentTrace, site: Site) -> Tensor:
+    r"""Return the part of $\log p - \log q$ that a site's draw can influence, with gradients: `(K, N)` or `(K,)`."""
     present = site.order[1]
     gains = [term.log_p for term in trace.sites.values() if _ready_at(trace, term) >= present]
     costs = [-term.log_q for term in trace.latents if term.log_q is not None and term.order[1] >= present]
-    return trace.total([*gains, *costs]).detach()
+    return trace.total([*gains, *costs])
 
 
 def _ready_at(trace: LatentTrace, term: Site) -> int:

@@ -51,8 +51,8 @@ class ReweightedWakeSleep(Estimator):
     Claims:
         value: (of `wake`) unbiased for the expected bound `iwae`, a lower bound on `log_prob`, and consistent for it.
         gradient: `generative.*`: consistent for that of `log_prob`. `inference.*`: consistent for that of `wake_phi`,
-            $\mathrm{KL}(p(z \mid x) \,\|\, q(z \mid x))$. `sleep.*`, the guide's in `sleep`: unbiased for that of `sleep_phi`,
-            $-\mathbb{E}_{p(x, z)}[\log q(z \mid x)]$.
+            $\mathrm{KL}(p(z \mid x) \,\|\, q(z \mid x))$. `sleep.*`, which are the same parameters in `sleep`: unbiased for
+            that of `sleep_phi`, $-\mathbb{E}_{p(x, z)}[\log q(z \mid x)]$.
 
     Example:
         >>> for name, claim in ReweightedWakeSleep().claims.gradient.items():

@@ -71,6 +71,40 @@ def probgen_estimators() -> list[EstimatorSpec]:
             reference="Kingma & Welling (2014), arXiv:1312.6114; Higgins et al. (2017) for beta.",
         ),
         EstimatorSpec(
+            "gumbel-softmax",
+            "Evidence lower bound of discrete latents relaxed to continuous ones.",
+            "probgen.estimators.gumbel_softmax:GumbelSoftmax",
+            options=(
+                Option("temperature", "float", 1.0, "Temperature at the first step.", minimum=1e-4),
+                Option(
+                    "final_temperature", "float", None, "Temperature after annealing; none to keep the first.", minimum=1e-4
+                ),
+                Option("anneal_steps", "int", 10_000, "Steps from one temperature to the other.", minimum=1),
+                Option(
+                    "hard", "bool", default=False, help="Go on with discrete values, and differentiate the relaxed ones."
+                ),
+                Option("num_particles", "int", 1, "Draws of the latents for each example.", minimum=1),
+                Option("analytic_kl", "bool", default=True, help="Use the KL divergence in closed form where one is known."),
+            ),
+            reference="Jang, Gu & Poole (2017), arXiv:1611.01144; Maddison, Mnih & Teh (2017), arXiv:1611.00712.",
+        ),
+        EstimatorSpec(
+            "iwae",
+            "Importance-weighted bound of a model with continuous latents.",
+            "probgen.estimators.iwae:IWAE",
+            options=(
+                Option("num_particles", "int", 5, "Draws of the latents for each example.", minimum=1),
+                Option(
+                    "gradient",
+                    "str",
+                    "pathwise",
+                    "Whole gradient, doubly reparameterised, or sticking the landing.",
+                    choices=("pathwise", "dreg", "stl"),
+                ),
+            ),
+            reference="Burda, Grosse & Salakhutdinov (2016), arXiv:1509.00519; Tucker et al. (2019), arXiv:1810.04152.",
+        ),
+        EstimatorSpec(
             "maximum-likelihood",
             "Log-likelihood of a model that can score exactly.",
             "probgen.estimators.maximum_likelihood:MaximumLikelihood",
@@ -100,6 +134,67 @@ def probgen_estimators() -> list[EstimatorSpec]:
             reference="Gretton et al. (2012); Li, Swersky & Zemel (2015), arXiv:1502.02761.",
         ),
         EstimatorSpec(
+            "rebar",
+            "Evidence lower bound of discrete latents by score functions, with a relaxation as control variate.",
+            "probgen.estimators.relax:REBAR",
+            options=(
+                Option("num_particles", "int", 1, "Draws of the latents for each example.", minimum=1),
+                Option(
+                    "temperature", "float", 0.5, "Temperature of the relaxation at the start; it is learned.", minimum=1e-4
+                ),
+                Option("scale", "float", 1.0, "Scale of the control variate at the start; it is learned."),
+            ),
+            reference="Tucker et al. (2017), arXiv:1703.07370.",
+        ),
+        EstimatorSpec(
+            "reinforce",
+            "Evidence lower bound by score functions, for discrete latents; with baselines, up to NVIL.",
+            "probgen.estimators.reinforce:REINFORCE",
+            options=(
+                Option("num_particles", "int", 2, "Draws of the latents for each example.", minimum=1),
+                Option(
+                    "baseline",
+                    "str",
+                    "leave-one-out",
+                    "What is subtracted from a learning signal; leave-one-out takes two particles or more.",
+                    choices=("none", "moving-average", "learned", "leave-one-out"),
+                ),
+                Option("centred", "bool", default=False, help="Subtract a moving average of what the baseline leaves."),
+                Option(
+                    "normalise_variance",
+                    "bool",
+                    default=False,
+                    help="Divide signals by their moving standard deviation if above 1, which rescales the gradient.",
+                ),
+            ),
+            reference="Williams (1992); Ranganath et al. (2014), arXiv:1401.0118; Mnih & Gregor (2014), arXiv:1402.0030.",
+        ),
+        EstimatorSpec(
+            "relax",
+            "Evidence lower bound of discrete latents by score functions, with a learned control variate.",
+            "probgen.estimators.relax:RELAX",
+            options=(
+                Option("num_particles", "int", 1, "Draws of the latents for each example.", minimum=1),
+                Option(
+                    "temperature", "float", 0.5, "Temperature of the relaxation at the start; it is learned.", minimum=1e-4
+                ),
+                Option("scale", "float", 1.0, "Scale of the relaxed part at the start; it is learned."),
+                Option("hidden", "ints", (100,), "Width of each hidden layer of the network.", minimum=1),
+            ),
+            reference="Grathwohl et al. (2018), arXiv:1711.00123.",
+        ),
+        EstimatorSpec(
+            "reweighted-wake-sleep",
+            "Likelihood's gradient by importance weights, and the guide's by the same or by dreams.",
+            "probgen.estimators.reweighted_wake_sleep:ReweightedWakeSleep",
+            options=(
+                Option("num_particles", "int", 5, "Draws of the latents for each example.", minimum=1),
+                Option("wake_guide", "bool", default=True, help="Fit the guide to weighted draws from itself."),
+                Option("sleep_guide", "bool", default=False, help="Fit the guide to what the model dreams."),
+            ),
+            reference="Bornschein & Bengio (2015), arXiv:1406.2751.",
+        ),
+        EstimatorSpec(
             "score-matching",
             "Fisher divergence of an energy from the data, up to a constant.",
             "probgen.estimators.score_matching:ScoreMatching",
@@ -108,6 +203,46 @@ def probgen_estimators() -> list[EstimatorSpec]:
                 Option("num_projections", "int", 1, "Random directions for each example, when sliced.", minimum=1),
             ),
             reference="Hyvärinen (2005); Song, Garg, Shi & Ermon (2019), arXiv:1905.07088.",
+        ),
+        EstimatorSpec(
+            "site-strategies",
+            "Evidence lower bound with a strategy for each latent; by default a sum over all values of discrete ones.",
+            "probgen.estimators.site_strategies:SiteStrategies",
+            options=(
+                Option(
+                    "discrete",
+                    "str",
+                    "enumerate",
+                    "What is done about discrete latents; reinforce has a leave-one-out baseline from two particles on.",
+                    choices=("enumerate", "reinforce"),
+                ),
+                Option("num_particles", "int", 1, "Draws of the latents that are not enumerated.", minimum=1),
+                Option("max_assignments", "int", 4096, "Joint values of the enumerated latents to take at most.", minimum=1),
+            ),
+            reference="Schulman et al. (2015), arXiv:1506.05254.",
+        ),
+        EstimatorSpec(
+            "straight-through",
+            "Evidence lower bound of discrete latents differentiated as if they were their means.",
+            "probgen.estimators.straight_through:StraightThrough",
+            options=(
+                Option("num_particles", "int", 1, "Draws of the latents for each example.", minimum=1),
+                Option("analytic_kl", "bool", default=True, help="Use the KL divergence in closed form where one is known."),
+            ),
+            reference="Bengio, Léonard & Courville (2013), arXiv:1308.3432.",
+        ),
+        EstimatorSpec(
+            "vimco",
+            "Importance-weighted bound by score functions, for discrete latents.",
+            "probgen.estimators.vimco:VIMCO",
+            options=(Option("num_particles", "int", 5, "Draws of the latents for each example.", minimum=2),),
+            reference="Mnih & Rezende (2016), arXiv:1602.06725.",
+        ),
+        EstimatorSpec(
+            "wake-sleep",
+            "Model fitted to data by its guide, guide fitted to what the model dreams.",
+            "probgen.estimators.wake_sleep:WakeSleep",
+            reference="Hinton, Dayan, Frey & Neal (1995), Science 268.",
         ),
     ]
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from torch import Tensor
 
 from probgen.errors import ConfigurationError, ShapeError
-from probgen.pyro_bridge.recording import PARTICLES, Record
+from probgen.pyro_bridge.recording import PARTICLES, Record, Statement
 
 __all__ = ["Axes", "batch_axis", "find_batch_plate", "guide_axis", "is_subsampled"]
 
@@ -87,7 +87,7 @@ def find_batch_plate(records: Iterable[Record], size: int, declared: str | None,
     return names[0] if names else None
 
 
-def batch_axis(record: Record, plate: str | None, size: int, *, declared: bool, where: str) -> int | None:
+def batch_axis(record: Statement, plate: str | None, size: int, *, declared: bool, where: str) -> int | None:
     """Return the dimension of a site's examples, counted from the right of its batch shape; None when they share it.
 
     Args:

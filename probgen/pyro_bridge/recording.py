@@ -7,7 +7,7 @@ training step. Here each statement becomes one record, and a plate's particles o
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -90,12 +90,14 @@ class Record(Statement):
         value: What was drawn, replayed or observed.
         observed: Whether the program gave the value, or would have given it without `uncondition`.
         reparameterized: Whether a value that was drawn carries the gradient of the distribution's parameters.
+        relaxed: Whether the value lies between those that the distribution gives.
         position: Its place among the program's statements.
     """
 
     value: Tensor
     observed: bool
     reparameterized: bool
+    relaxed: bool
     position: int
 
     def _shapes(self) -> set[torch.Size]:
@@ -103,10 +105,17 @@ class Record(Statement):
 
 
 class Drawn(NamedTuple):
-    """What a statement is answered with in the place of a draw of its own, and whether it carries gradients."""
+    """What a statement is answered with in the place of a draw of its own.
+
+    Args:
+        value: The value that both programs go on with.
+        reparameterized: Whether it carries the gradient of the distribution's parameters.
+        relaxed: Whether it lies between the distribution's discrete values, and is to be scored as `soft_log_prob` does.
+    """
 
     value: Tensor
     reparameterized: bool
+    relaxed: bool = False
 
 
 Draw = Callable[[Statement], Drawn | None]
@@ -173,6 +182,7 @@ class Recorder(Messenger):
             value=msg["value"],
             observed=msg["is_observed"] or bool(infer.get("was_observed")),
             reparameterized=msg["fn"].has_rsample if answer is None else answer.reparameterized,
+            relaxed=answer is not None and answer.relaxed,
             position=len(self.records),
         )
 
@@ -205,7 +215,9 @@ class Recorder(Messenger):
                 f"{self.where}: expected every latent to be drawn by the {other} as well; got {name!r}, which is not. "
                 f"The {other} draws {', '.join(map(repr, source.records)) or 'nothing'}: add it there, or observe it."
             )
-        msg["value"], msg["done"] = source.records[name].value, True
+        drawn = source.records[name]
+        self._answers[name] = Drawn(drawn.value, reparameterized=False, relaxed=drawn.relaxed)
+        msg["value"], msg["done"] = drawn.value, True
 
     def _replay_plate(self, msg: Any) -> None:
         """Give the plate the rows that the guide's plate of the same name took."""

@@ -17,6 +17,7 @@ from probgen.errors import ConfigurationError
 from probgen.latent import LatentTrace, LatentVariable, Site
 from probgen.pyro_bridge.layout import Axes, batch_axis, find_batch_plate, guide_axis, is_subsampled
 from probgen.pyro_bridge.recording import PARTICLES, Record, Recorder
+from probgen.pyro_bridge.soft_scores import soft_log_prob
 
 __all__ = ["stacked", "trace_of"]
 
@@ -148,12 +149,17 @@ def _auxiliary(drawn: Record, axes: Axes) -> Site:
 
 
 def _score(record: Record, axes: Axes) -> Tensor:
-    scores = record.distribution.log_prob(record.value)
-    return axes.reduce(_weighted(scores, record))
+    return axes.reduce(_weighted(_log_prob(record), record))
 
 
 def _density(record: Record, axes: Axes) -> Tensor:
-    return axes.reduce(record.distribution.log_prob(record.value))
+    return axes.reduce(_log_prob(record))
+
+
+def _log_prob(record: Record) -> Tensor:
+    if record.relaxed:
+        return soft_log_prob(record.distribution, record.value, where=record.name)
+    return record.distribution.log_prob(record.value)
 
 
 def _is_weighted(record: Record) -> bool:

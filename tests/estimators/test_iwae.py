@@ -8,6 +8,11 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pyro.infer.autoguide import AutoNormal
+from torch import nn
+
 from helpers.enumerable_pairs import (
     BeliefNet,
     Gaussian,
@@ -20,16 +25,12 @@ from helpers.enumerable_pairs import (
     relative_error,
 )
 from helpers.pairs import linear_gaussian_pair
-from hypothesis import given
-from hypothesis import strategies as st
 from probgen import ELBO, IWAE, Batch, CapabilityError, ConfigurationError, PyroPair, as_model, run_pair
 from probgen.claims import Biased, Consistent, LowerBound, Unbiased
 from probgen.estimator import Estimate
 from probgen.estimators.importance import effective_particles, log_mean_exp
 from probgen.estimators.iwae_gradients import STL, DReG, Pathwise
 from probgen.estimators.site_draws import without_gradient
-from pyro.infer.autoguide import AutoMultivariateNormal, AutoNormal
-from torch import nn
 
 GRADIENTS = [Pathwise(), DReG(), STL()]
 UNBIASED = 1e-10
@@ -57,9 +58,10 @@ class TestAgainstQuadrature:
     def test_sticking_the_landing_is_biased_by_what_it_says(self):
         programs = Gaussian()
         found, exact, pair = moments(IWAE(num_particles=2, gradient=STL()), programs)
-        target = gradient(exact + programs.wake_part(X, 2), pair)
+        claimed = gradient(exact, pair)
+        target = claimed + gradient(programs.wake_part(X, 2), pair)
         assert relative_error(found["gradient"].mean, target) < UNBIASED
-        assert relative_error(part(pair, found["gradient"].mean, "q"), part(pair, gradient(exact, pair), "q")) > 0.1
+        assert relative_error(part(pair, found["gradient"].mean, "q"), part(pair, claimed, "q")) > 0.1
 
     def test_two_exact_values_agree(self):
         programs = Gaussian()
@@ -87,14 +89,14 @@ def wrong_estimate(pair, batch, *, analytic_kl=False, detached=True, sign=1.0):
 
 
 class TestWrongTwins:
+    """The pathwise gradient is unbiased under any law of the noise, so a coarse rule serves."""
+
     def error(self, **mistake):
-        programs = Gaussian()
+        programs = Gaussian(nodes=5)
         pair = programs.pair()
-        found = exact_moments(pair, lambda: wrong_estimate(pair, Batch(X), **mistake))
+        value, slope = exact_means(pair, lambda: wrong_estimate(pair, Batch(X), **mistake), nodes=5)
         exact = programs.bound(X, 2)
-        return relative_error(found["value"].mean, exact.detach()), relative_error(
-            found["gradient"].mean, gradient(exact, pair)
-        )
+        return relative_error(value, exact.detach()), relative_error(slope, gradient(exact, pair))
 
     def test_the_right_one_is_right(self):
         assert max(self.error()) < UNBIASED
@@ -124,40 +126,41 @@ class TestHierarchies:
         torch.testing.assert_close(value, exact.detach())
         assert relative_error(found, gradient(exact, pair)) < UNBIASED
 
-    @pytest.mark.parametrize("particles", ["fold", "plate", "loop"])
-    @pytest.mark.parametrize(("gradient_of", "power"), [(DReG(), 2), (STL(), 1)])
-    def test_each_draw_follows_the_definition(self, particles, gradient_of, power):
-        """Scores are taken again, at the same draws, with copies of the parameters that carry no gradient."""
-        programs = Hierarchy()
-        pair = programs.pair(particles=particles)
-        (phase,) = IWAE(num_particles=3, gradient=gradient_of).phases(pair)
-        torch.manual_seed(3)
-        found = flat_gradient(phase(pair, Batch(self.x), {}).surrogate, programs)
-        torch.manual_seed(3)
+    def defined(self, pair, power, *, naive=False):
+        """Return the gradient of three particles by its definition.
+
+        Scores are taken at the draws with copies of the parameters that carry no gradient. `naive` holds each distribution
+        of the guide fixed instead, and with it the way from an earlier draw to a later score.
+        """
+        programs = pair.programs
         trace = run_pair(pair, self.x, num_particles=3)
         z = [trace.sites[name].value for name in ("z1", "z2")]
         fixed = copy.deepcopy(programs).requires_grad_(False)
+        log_q = fixed.log_q(self.x, *z)
+        if naive:
+            z1, z2 = z
+            log_q = dist.Normal(fixed.q.below * self.x, fixed.q.log_scale.exp()).log_prob(z2)
+            log_q = log_q + dist.Normal(fixed.q.link * z2.detach() + 0.1 * self.x, 0.7).log_prob(z1)
         normalised = trace.log_weights.detach().softmax(0)
-        along = normalised**power * (fixed.log_p(self.x, *z) - fixed.log_q(self.x, *z))
+        along = normalised**power * (fixed.log_p(self.x, *z) - log_q)
         generative = normalised * programs.log_p(self.x, *(value.detach() for value in z))
-        expected = flat_gradient(-(along + generative).sum(0).mean(), programs)
-        torch.testing.assert_close(found, expected)
+        return flat_gradient(-(along + generative).sum(0).mean(), programs)
 
-    def test_distributions_that_are_merely_detached_would_be_wrong(self):
-        """The twin holds each guide distribution fixed, and with it the way from an earlier draw to a later score."""
-        programs = Hierarchy()
-        pair = programs.pair()
-
-        def naive():
-            trace = run_pair(pair, X)
-            q = [trace.sites[name].guide_distribution for name in ("z1", "z2")]
-            fixed = [dist.Normal(d.mean.detach(), d.stddev.detach()) for d in q]
-            log_q = sum(d.log_prob(trace.sites[name].value) for d, name in zip(fixed, ("z1", "z2"), strict=True))
-            bound = (trace.log_joint - log_q)[0]
-            return Estimate(-bound.mean(), bound.detach())
-
-        _, found = exact_means(pair, naive, nodes=programs.nodes)
-        assert relative_error(found, gradient(programs.elbo(X), pair)) > 1e-2
+    @pytest.mark.parametrize("particles", ["fold", "plate", "loop"])
+    @pytest.mark.parametrize(("gradient_of", "power"), [(DReG(), 2), (STL(), 1)])
+    def test_each_draw_follows_the_definition(self, particles, gradient_of, power):
+        pair = Hierarchy().pair(particles=particles)
+        (phase,) = IWAE(num_particles=3, gradient=gradient_of).phases(pair)
+        gradients = []
+        for compute in (
+            lambda: flat_gradient(phase(pair, Batch(self.x), {}).surrogate, pair.programs),
+            lambda: self.defined(pair, power),
+            lambda: self.defined(pair, power, naive=True),
+        ):
+            torch.manual_seed(3)
+            gradients.append(compute())
+        torch.testing.assert_close(gradients[0], gradients[1])
+        assert relative_error(gradients[2], gradients[1]) > 1e-2
 
 
 class TestLinearGaussianAutoencoder:
@@ -193,11 +196,10 @@ class TestLinearGaussianAutoencoder:
 
 
 class TestOtherGuides:
-    @pytest.mark.parametrize("guide", [AutoNormal, AutoMultivariateNormal])
     @pytest.mark.parametrize("gradient_of", [DReG(), STL()], ids=repr)
-    def test_autoguides_of_an_example_are_cut_too(self, guide, gradient_of):
+    def test_autoguides_are_cut_too(self, gradient_of):
         _, model = linear_gaussian_pair()
-        pair = PyroPair(model, guide(model), event_shape=(3,), particles="loop")
+        pair = PyroPair(model, AutoNormal(model), event_shape=(3,), particles="loop")
         batch = Batch(torch.randn(1, 3, dtype=torch.float64))
         pair.initialize(batch)
         pair.to(torch.float64)
@@ -209,7 +211,9 @@ class TestOtherGuides:
         full = torch.autograd.grad(whole(pair, batch, {}).surrogate, list(whole.parameters.values()))
         torch.manual_seed(5)
         score = torch.autograd.grad(
-            run_pair(pair, batch.x, draw=without_gradient).log_guide.sum(), list(whole.parameters.values()), allow_unused=True
+            run_pair(pair, batch.x, draw=without_gradient).log_guide.sum(),
+            list(whole.parameters.values()),
+            allow_unused=True,
         )
         for one, other, less in zip(full, path, score, strict=True):
             torch.testing.assert_close(one, other + (0 if less is None else less))
@@ -259,7 +263,7 @@ class TestStatements:
     def test_discrete_latents_are_refused(self):
         pair = BeliefNet(2).pair()
         (phase,) = IWAE(num_particles=2).phases(pair)
-        with pytest.raises(CapabilityError, match="IWAE: expected reparameterised latents; got 'z', a .* without rsample"):
+        with pytest.raises(CapabilityError, match=r"IWAE: expected reparameterised latents; got 'z', a .* without rsample"):
             phase(pair, Batch(torch.zeros(1, 3, dtype=torch.float64)), {})
 
     @pytest.mark.parametrize("gradient_of", GRADIENTS, ids=repr)

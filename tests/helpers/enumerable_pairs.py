@@ -123,7 +123,9 @@ class BeliefChain(Programs):
 
     def _guided(self, place, x, drawn):
         site = self.order[place]
-        return self.q.weight[site] * (2 * x[..., site] - 1) + (self.q.link[place] * drawn[self.order[place - 1]] if place else 0)
+        return self.q.weight[site] * (2 * x[..., site] - 1) + (
+            self.q.link[place] * drawn[self.order[place - 1]] if place else 0
+        )
 
     def model(self, x):
         with pyro.plate("data", len(x)):
@@ -152,8 +154,8 @@ class BeliefChain(Programs):
 class Mixed(Programs):
     """A bit and a Gaussian, either of which the guide draws first and conditions the other on.
 
-    Given the noise of the Gaussian, the gradients under test are unbiased over the bit alone. They are so under any law of the
-    noise, which takes a few values here: those of a coarse rule.
+    Given the noise of the Gaussian, the gradients under test are unbiased over the bit alone. They are so under any law of
+    the noise, which takes a few values here: those of a coarse rule.
     """
 
     event_shape = ()
@@ -210,10 +212,10 @@ class Gaussian(Programs):
     """A linear-Gaussian autoencoder of one latent and one feature."""
 
     event_shape = ()
-    nodes = 40
 
-    def __init__(self):
+    def __init__(self, *, nodes=40):
         super().__init__()
+        self.nodes = nodes
         self.p.slope, self.p.bias, self.p.log_scale = (nn.Parameter(torch.tensor(v).double()) for v in (0.5, 0.2, 0.1))
         self.q.slope, self.q.bias, self.q.log_scale = (nn.Parameter(torch.tensor(v).double()) for v in (0.4, 0.05, -0.15))
 
@@ -299,7 +301,7 @@ def flat_gradient(scalar, module):
 
 
 def exact_moments(pair, estimate):
-    """Return the exact moments of what `estimate()` returns, an `Estimate`: its `value`, and the `gradient` as one vector."""
+    """Return the exact moments of what `estimate()` returns: its `value`, and its `gradient` as one vector."""
     return exact_expectation(lambda: _outputs(pair, estimate()))
 
 
