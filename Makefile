@@ -25,7 +25,7 @@ $(READY): pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
 	@touch $@
 
 demo: setup ## Train a VAE on real digits (about a minute), print its held-out bound, leave a report.
-	$(BIN)/probgen train latent/vae --data digits --run-dir runs/demo-$$(date +%Y%m%d-%H%M%S)
+	$(BIN)/probgen train latent/vae --data digits --threads 1 --run-dir runs/demo-$$(date +%Y%m%d-%H%M%S)
 
 test: setup ## Run the default suite of core and plugins.
 	$(BIN)/pytest -m "not slow" -n $(JOBS) --dist loadfile

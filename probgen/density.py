@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from probgen.errors import ShapeError
 from probgen.shapes import Model
 from probgen.supports import inside
 
@@ -51,6 +52,11 @@ class Density(Model, contract=True):
         """
         flat_x, flat_context, shape = self._flat_events(x, context, "log_prob")
         scores = self._log_prob(flat_x, flat_context)
+        if scores.shape != flat_x.shape[:1]:
+            raise ShapeError(
+                f"{type(self).__name__}._log_prob: expected one number for each event, of shape {tuple(flat_x.shape[:1])}; "
+                f"got shape {tuple(scores.shape)}. Sum over the event's entries, not over the batch."
+            )
         if self.support is not constraints.real:
             scores = torch.where(inside(self.support, flat_x, len(self.event_shape)), scores, -torch.inf)
         return scores.reshape(shape)

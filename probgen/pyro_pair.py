@@ -23,9 +23,9 @@ __all__ = ["PyroPair"]
 class PyroPair(nn.Module, LatentVariable, Sampler):
     r"""A pair of Pyro programs, written without probgen in mind, as a latent-variable model and a sampler.
 
-    The programs may be functions, `nn.Module`s, `PyroModule`s or Pyro's autoguides. Whatever they learn becomes parameters
-    of this module: those of modules given here, those that autoguides build when they first see their model, and the values
-    of `pyro.param` statements, which are stored unconstrained and given to the programs under their constraint. The last two
+    The programs may be functions, `nn.Module`s, methods of one, `PyroModule`s or Pyro's autoguides. Whatever they learn
+    becomes parameters of this module: those of modules given here, those that autoguides build when they first see their
+    model, and the values of `pyro.param` statements, which are stored unconstrained and given to the programs under their constraint. The last two
     exist after `initialize`, which `probgen.fit` calls; nothing is ever left in Pyro's global parameter store.
 
     A network that a function merely closes over is found when the function announces it with `pyro.module`; its buffers and
@@ -39,8 +39,8 @@ class PyroPair(nn.Module, LatentVariable, Sampler):
         support: The values that an entry of `x` may take.
         particles: How several particles are run at once; see `LatentVariable`.
         batch_plate: Name of the plate over the batch; None to find it by its size.
-        inference: Which parameters are the guide's, as globs over their names; needed only where the two programs are
-            functions of one module.
+        inference: Which parameters are the guide's, as globs over their names; needed only by estimators that train the two
+            programs apart, where both are methods of one module (`"programs.encoder.*"`).
 
     Raises:
         ConfigurationError: `particles` is unknown, or model and guide use one parameter name for different parameters.
@@ -86,6 +86,13 @@ class PyroPair(nn.Module, LatentVariable, Sampler):
         self.inference = tuple(inference)
         self.model_program = model
         self.guide_program = guide
+        self._owners = {"model": _owner(model), "guide": _owner(guide)}
+        # A method keeps its module out of torch's sight; a module that is a program itself is registered above.
+        bound = {name: owner for name, owner in self._owners.items() if owner not in (None, model, guide)}
+        if len(bound) == 2 and bound["model"] is bound["guide"]:
+            bound = {"programs": bound["model"]}
+        for name, owner in bound.items():
+            self.add_module(name if name == "programs" else f"{name}_module", owner)
         self.statements = nn.ParameterDict()
         self._declared: dict[str, tuple[str, Constraint]] = {}
         self._stated_by: dict[str, frozenset[str]] = {"model": frozenset(), "guide": frozenset()}
@@ -154,8 +161,8 @@ class PyroPair(nn.Module, LatentVariable, Sampler):
 
     def _owned_by(self, program: Literal["model", "guide"]) -> set[int]:
         """Return the identities of the parameters of one of the two programs."""
-        module = self.guide_program if program == "guide" else self.model_program
-        parameters = list(module.parameters()) if isinstance(module, nn.Module) else []
+        owner = self._owners[program]
+        parameters = [] if owner is None else list(owner.parameters())
         stated = [self.statements[key] for name, (key, _) in self._declared.items() if name in self._stated_by[program]]
         return set(map(id, parameters + stated))
 
@@ -165,6 +172,14 @@ class PyroPair(nn.Module, LatentVariable, Sampler):
     def _sample(self, n: int, context: Tensor | None) -> Tensor:
         template = torch.zeros(n, *self.event_shape, device=device_of(self))
         return sample_prior(self, template, context)
+
+
+def _owner(program: Callable[..., Any]) -> nn.Module | None:
+    """Return the module that a program is, or is a method of; None for a function."""
+    if isinstance(program, nn.Module):
+        return program
+    owner = getattr(program, "__self__", None)
+    return owner if isinstance(owner, nn.Module) else None
 
 
 def _key(name: str) -> str:

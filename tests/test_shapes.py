@@ -205,3 +205,14 @@ def test_samples_carry_no_gradient_and_reparameterised_ones_do() -> None:
     model, context = Sums((2,), ()), torch.ones(3, requires_grad=True)
     assert not model.sample((), context).requires_grad
     assert torch.equal(torch.autograd.grad(model.rsample((5,), context).sum(), context)[0], torch.full((3,), 10.0))
+
+
+def test_a_score_that_is_not_one_number_an_event_is_refused() -> None:
+    class Forgetful(Density):
+        event_shape, context_shape, support = torch.Size([2]), None, constraints.real
+
+        def _log_prob(self, x: Tensor, context: Tensor | None) -> Tensor:
+            return -x.square()
+
+    with pytest.raises(ShapeError, match=r"expected one number for each event, of shape \(5,\); got shape \(5, 2\)"):
+        Forgetful().log_prob(torch.zeros(5, 2))

@@ -16,7 +16,7 @@ from probgen.data import Source, View, as_source, matching_view
 from probgen.errors import CheckpointError, ConfigurationError
 from probgen.estimator import Estimator
 from probgen.evaluation import Evaluation, evaluate
-from probgen.plugin import build, build_estimator, registry
+from probgen.plugin import build, build_estimator, default_estimator, registry
 from probgen.report import PAGE, RunFacts, draw_pictures, headline, write_page
 from probgen.report.numbers import duration, measured
 from probgen.streams import seeded_streams
@@ -169,6 +169,7 @@ def _objectives(model: Any, config: RunConfig) -> dict[str, str]:
     chosen = _chosen_estimator(model, config)
     recipe = _recipe(model, config)
     if recipe is None:
+        chosen = default_estimator(model) if chosen is None else chosen
         estimators = {"main": chosen} if isinstance(chosen, Estimator) else {}
     else:
         estimators = {**{stage.name: stage.estimator for stage in recipe.stages}, **_by_stage(chosen, recipe)}

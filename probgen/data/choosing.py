@@ -83,8 +83,8 @@ def _choice(source: Source, offered: Sequence[str], accepts: Sequence[str] | Non
     if not accepts:
         return offered[0]
     for support in accepts:  # the usual view of a support has its name
-        if support in offered:
-            return support
+        if support in offered and not (support == "binary" and source.kind == "levels" and not source.is_image):
+            return support  # a table of small whole numbers is not cut in two unless somebody asks for it
     raise SupportError(
         f"Source.view: expected data that offer a support the model accepts ({', '.join(accepts)}); got {source.name}, of "
         f"kind {source.kind}, which offers the views {', '.join(offered)}. {_cure(offered)}"

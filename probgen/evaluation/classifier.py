@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 
 import numpy as np
 import torch
@@ -101,7 +102,12 @@ def _held_out_answers(features: np.ndarray, labels: np.ndarray, held_out: np.nda
     # More threads would slow such small products down, and round them differently from machine to machine.
     with threadpool_limits(1):
         for _ in range(_EPOCHS):  # epoch by epoch: the budget is fixed, and nothing is to be said about convergence
-            classifier.partial_fit(standardised[train], labels[train], classes=(0, 1))
+            with warnings.catch_warnings():
+                warnings.filterwarnings("error", message="Training interrupted")
+                try:
+                    classifier.partial_fit(standardised[train], labels[train], classes=(0, 1))
+                except UserWarning as interruption:  # scikit-learn makes a warning of Ctrl-C
+                    raise KeyboardInterrupt from interruption
     return classifier.predict(standardised[held_out]) == labels[held_out]
 
 

@@ -21,6 +21,7 @@ _HOMES: dict[str, str] = {
     "build": "probgen.plugin.building",
     "build_estimator": "probgen.plugin.building",
     "check_fit": "probgen.plugin.fitting",
+    "default_estimator": "probgen.plugin.fitting",
     "estimators_that_fit": "probgen.plugin.fitting",
     "parse_assignments": "probgen.plugin.options",
     "rebuild": "probgen.plugin.building",
@@ -45,6 +46,7 @@ __all__ = [
     "build",
     "build_estimator",
     "check_fit",
+    "default_estimator",
     "estimators_that_fit",
     "hookimpl",
     "parse_assignments",
@@ -56,7 +58,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from probgen.plugin.building import build, build_estimator, rebuild, resolve
-    from probgen.plugin.fitting import check_fit, estimators_that_fit
+    from probgen.plugin.fitting import check_fit, default_estimator, estimators_that_fit
     from probgen.plugin.manager import Registry, registry
     from probgen.plugin.options import Slot, parse_assignments, validate
     from probgen.plugin.provenance import Provenance

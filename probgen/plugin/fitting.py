@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from probgen.capabilities import capabilities
+from probgen.claims import Exact, LowerBound
 from probgen.errors import CapabilityError, PluginLoadError
 from probgen.estimator import Estimator
 from probgen.plugin.manager import registry
 from probgen.shapes import Model
 
-__all__ = ["check_fit", "describe_capabilities", "estimators_that_fit"]
+__all__ = ["check_fit", "default_estimator", "describe_capabilities", "estimators_that_fit"]
 
 
 def check_fit(estimator: Estimator, model: Any) -> None:
@@ -44,6 +45,22 @@ def estimators_that_fit(model: Any) -> list[str]:
         if held and held.issuperset(needed):
             fitting.append(name)
     return fitting
+
+
+def default_estimator(model: Any) -> Estimator | None:
+    """Return the estimator for a model that comes without a recipe, at its default options; None where none suggests itself.
+
+    It is the first, by name, whose value is the model's log-likelihood, else the first whose value bounds it from below.
+    """
+    bounds = []
+    for name in estimators_that_fit(model):
+        estimator = registry().estimator(name).load_class(Estimator).build()
+        for claim in estimator.claims.value:
+            if claim == Exact("log_prob"):
+                return estimator
+            if claim == LowerBound("log_prob"):
+                bounds.append(estimator)
+    return bounds[0] if bounds else None
 
 
 def describe_capabilities(contracts: Iterable[type]) -> str:

@@ -97,6 +97,12 @@ class StageRun:
             raise ConfigurationError(
                 f"fit: expected phases with names of their own, without dots; got {', '.join(names)}. Rename them."
             )
+        for phase in phases:
+            if not phase.parameters:
+                raise ConfigurationError(
+                    f"fit: expected phase {phase.name!r} to train something; got a {type(self.part).__name__} without "
+                    "trainable parameters for it. Keep what is learned in an nn.Module that the model holds."
+                )
         updates = [phase.name for phase in phases if phase.update is not None]
         if self._world.size > 1 and (self.state or updates):
             what = f"carries {', '.join(self.state)}" if self.state else f"updates without gradients in {updates[0]}"

@@ -15,7 +15,7 @@ from torch import nn
 from probgen.data import as_source, matching_view
 from probgen.errors import ConfigurationError
 from probgen.estimator import Estimator
-from probgen.plugin import registry
+from probgen.plugin import default_estimator, estimators_that_fit, registry
 from probgen.shapes import Model
 from probgen.streams import preserved_streams
 from probgen.training.loop import Loop, TrainingEvent
@@ -42,8 +42,8 @@ class FitResult:
         run_dir: The run folder, or None.
     """
 
-    model: Any
-    history: Sequence[MetricRow]
+    model: Any = dataclasses.field(repr=False)
+    history: Sequence[MetricRow] = dataclasses.field(repr=False)
     steps: Mapping[str, int]
     seconds: float
     run_dir: Path | None
@@ -86,7 +86,8 @@ def fit(
         model: What to train, in place. Usually a `Model`; any module that the estimator takes.
         data: A source or its name, a path, a tensor, an array or a torch `Dataset`.
         estimator: What estimates the gradient; None for the recipe's. With several stages, estimators by stage name.
-        recipe: How to train; None for the one that the model's plugin registers, or one stage of `estimator`.
+        recipe: How to train; None for the one that the model's plugin registers. A model without one is trained in one stage
+            by `estimator`, or by the registered one whose value is, or bounds, its log-likelihood.
         view: The view of the data by name; None for the stage's, or the one that the model was built for. A model made by
             hand sees real-valued data in their own units.
         context: What to condition on (`"label"`), for a conditional model.
@@ -191,11 +192,13 @@ def _recipe(model: Any, estimator: Estimator | Mapping[str, Estimator] | None, r
         make_recipe = registry().model(model.provenance.name).load("recipe")
         recipe = None if make_recipe is None else make_recipe(model)
     if recipe is None:
+        estimator = default_estimator(model) if estimator is None else estimator
         if isinstance(estimator, Estimator):
             return Recipe((Stage(estimator),))
+        fitting = ", ".join(estimators_that_fit(model)) or "none that is registered"
         raise ConfigurationError(
-            f"fit: expected an estimator for {type(model).__name__}, which no plugin gives a recipe; got {estimator!r}. "
-            "Pass estimator=…; `probgen list estimators` names them."
+            f"fit: expected an estimator object for {type(model).__name__}, which no plugin gives a recipe; got "
+            f"{estimator!r}. Pass estimator=…, such as ELBO(); at the shell, --estimator NAME. Those that fit: {fitting}."
         )
     if estimator is None:
         return recipe
@@ -225,7 +228,7 @@ def _device(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ConfigurationError(
-            f"fit: expected a device that this machine has (auto, cpu, cuda or mps); got {name!r}. Use auto."
+            f"fit: expected a device that this machine has; got {name!r}, which it has not. Use auto or cpu."
         ) from error
     return device
 

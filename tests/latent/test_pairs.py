@@ -12,7 +12,7 @@ from torch import nn
 from torch.distributions import constraints
 
 from helpers.pairs import linear_gaussian_pair
-from probgen import ELBO, Batch, CapabilityError, ConfigurationError, PyroPair, run_pair
+from probgen import ELBO, Batch, CapabilityError, ConfigurationError, PyroPair, fit, run_pair
 
 
 def gradients(pair, batch, estimator=None):
@@ -421,3 +421,38 @@ class TestContext:
 def test_particles_have_three_ways():
     with pytest.raises(ConfigurationError, match="'fold', 'plate' or 'loop'; got 'vmap'"):
         PyroPair(local_model, local_model, event_shape=(), particles="vmap")
+
+
+class Methods(nn.Module):
+    """Two programs as methods of one module, as people write them."""
+
+    def __init__(self):
+        super().__init__()
+        self.loading, self.encoder = nn.Parameter(torch.tensor(0.1)), nn.Linear(1, 1)
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0))
+            pyro.sample("x", dist.Normal(self.loading * z[:, None], 1.0).to_event(1), obs=x)
+
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(self.encoder(x)[:, 0], 1.0))
+
+
+def test_methods_of_a_module_train_what_the_module_holds():
+    programs = Methods()
+    pair = PyroPair(programs.model, programs.guide, event_shape=(1,), inference=("programs.encoder.*",))
+    encoder = {"programs.encoder.weight", "programs.encoder.bias"}
+    assert {name for name, _ in pair.named_parameters()} == {"programs.loading"} | encoder
+    assert set(pair.inference_parameters()) == encoder
+    before = {name: tensor.clone() for name, tensor in pair.state_dict().items()}
+    fit(pair, torch.randn(40, 1), steps=2)  # without a recipe: by the estimator that bounds the likelihood
+    assert all(not torch.equal(tensor, before[name]) for name, tensor in pair.state_dict().items())
+
+
+def test_a_pair_that_learns_nothing_is_refused():
+    programs = Methods()
+    pair = PyroPair(lambda x: programs.model(x), lambda x: programs.guide(x), event_shape=(1,))
+    with pytest.raises(ConfigurationError, match="without trainable parameters"):
+        fit(pair, torch.randn(40, 1), steps=2)

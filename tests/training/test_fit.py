@@ -237,9 +237,17 @@ def test_data_of_another_shape_are_refused():
         fit(gaussian(3), X, MaximumLikelihood())
 
 
-def test_a_model_without_a_recipe_needs_an_estimator():
-    with pytest.raises(ConfigurationError, match="no plugin gives a recipe"):
-        fit(gaussian(), X)
+def test_a_model_without_a_recipe_is_trained_by_what_scores_it():
+    model = gaussian()
+    fit(model, X, steps=3)
+    assert not torch.equal(model.loc, torch.zeros(2))
+
+
+def test_a_model_that_nothing_scores_needs_an_estimator():
+    with pytest.raises(
+        ConfigurationError, match="no plugin gives a recipe; got None.*Those that fit: contrastive-divergence"
+    ):
+        fit(toys.SmallRBM(), toys.data("rbm"))
 
 
 @pytest.mark.parametrize(
