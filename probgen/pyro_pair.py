@@ -25,8 +25,9 @@ class PyroPair(nn.Module, LatentVariable, Sampler):
 
     The programs may be functions, `nn.Module`s, methods of one, `PyroModule`s or Pyro's autoguides. Whatever they learn
     becomes parameters of this module: those of modules given here, those that autoguides build when they first see their
-    model, and the values of `pyro.param` statements, which are stored unconstrained and given to the programs under their constraint. The last two
-    exist after `initialize`, which `probgen.fit` calls; nothing is ever left in Pyro's global parameter store.
+    model, and the values of `pyro.param` statements, which are stored unconstrained and given to the programs under their
+    constraint. The last two exist after `initialize`, which `probgen.fit` calls; nothing is ever left in Pyro's global
+    parameter store.
 
     A network that a function merely closes over is found when the function announces it with `pyro.module`; its buffers and
     its training mode stay its own. Prefer a module as the program.

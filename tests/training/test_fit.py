@@ -245,7 +245,7 @@ def test_a_model_without_a_recipe_is_trained_by_what_scores_it():
 
 def test_a_model_that_nothing_scores_needs_an_estimator():
     with pytest.raises(
-        ConfigurationError, match="no plugin gives a recipe; got None.*Those that fit: contrastive-divergence"
+        ConfigurationError, match=r"no plugin gives a recipe; got None.*Those that fit: contrastive-divergence"
     ):
         fit(toys.SmallRBM(), toys.data("rbm"))
 
