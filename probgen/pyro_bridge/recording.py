@@ -107,7 +107,7 @@ class Record(Statement):
 class Drawn(NamedTuple):
     """What a statement is answered with in the place of a draw of its own.
 
-    Args:
+    Attributes:
         value: The value that both programs go on with.
         reparameterized: Whether it carries the gradient of the distribution's parameters.
         relaxed: Whether it lies between the distribution's discrete values, and is to be scored as `soft_log_prob` does.
