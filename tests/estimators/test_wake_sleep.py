@@ -325,8 +325,14 @@ class TestWhoseParameters:
         ):
             WakeSleep().phases(PyroPair(model, guide, event_shape=(3,)))
 
-    def test_a_guide_without_parameters_is_refused(self):
+    def test_a_guide_that_is_a_method_of_the_model_is_refused(self):
         pair, _ = linear_gaussian_pair(exact=True)
+        with pytest.raises(ConfigurationError, match="parameters of the model and of the guide apart; got 'model_program"):
+            WakeSleep().phases(pair)
+
+    def test_a_guide_without_parameters_is_refused(self):
+        _, model = linear_gaussian_pair()
+        pair = PyroPair(model, lambda x: model.exact_guide(x), event_shape=(3,))
         with pytest.raises(ConfigurationError, match="expected a guide with parameters of its own; got none"):
             WakeSleep().phases(pair)
 
