@@ -107,7 +107,7 @@ class ModelSpec(Spec):
         PluginLoadError: a field is malformed; the message says which and how.
 
     Example:
-        >>> ModelSpec("flows/maf", "Masked autoregressive flow.", "probgen_flows.maf:MAF", supports=["real"]).supports
+        >>> ModelSpec("acme/rocket", "Normal coordinates.", "probgen_acme.rocket:Rocket", supports=["real"]).supports
         ('real',)
     """
 
