@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.distributions import Categorical, Normal, constraints
 
-from probgen import CapabilityError, ConfigurationError
+from probgen import Batch, CapabilityError, ConfigurationError
 from probgen.supports import categorical, levels
 from probgen_latent.likelihoods import (
     LIKELIHOODS,
@@ -155,3 +155,42 @@ class TestChoosing:
             choose("auto", constraints.positive)
         with pytest.raises(ConfigurationError, match=r"a likelihood among auto, bernoulli, .*; got 'poisson'"):
             choose("poisson", constraints.real)
+
+
+MARGINAL = {
+    "bernoulli": (BernoulliDecoder, constraints.boolean, lambda shape: (torch.rand(shape) < 0.2).float()),
+    "categorical": (CategoricalDecoder, categorical(4), lambda shape: (3 * torch.rand(shape).square()).round()),
+    "gaussian": (GaussianDecoder, constraints.real, lambda shape: 3.0 + 0.1 * torch.randn(shape)),
+    "logistic": (LogisticDecoder, categorical(50), lambda shape: (30 + 4 * torch.randn(shape)).round().clamp(0, 49)),
+}
+
+
+@pytest.mark.parametrize("name", list(MARGINAL))
+@pytest.mark.parametrize("architecture", ["mlp", "conv"])
+class TestInitialise:
+    def build(self, name, architecture):
+        kind, support, draw = MARGINAL[name]
+        network = partial(DecoderNetwork, features=2, hidden=(4,), architecture=architecture, activation="tanh", dropout=0.0)
+        shape = (1, 5, 4)
+        decoder = kind(lambda output: network(output_shape=output), event_shape=shape, context_shape=(2,), support=support)
+        return decoder, draw((500, *shape))
+
+    def test_it_starts_at_the_marginals(self, name, architecture):
+        decoder, x = self.build(name, architecture)
+        decoder.network.requires_grad_(False)
+        before = decoder.log_prob(x, torch.zeros(2)).mean()
+        decoder.initialize(Batch(x))
+        entries = x.reshape(len(x), -1)
+        torch.testing.assert_close(decoder.mean(torch.zeros(2)).flatten(), entries.mean(0), rtol=0.2, atol=0.15)
+        assert decoder.log_prob(x, torch.zeros(2)).mean() > before
+
+    def test_a_trained_one_stays_as_it_is(self, name, architecture):
+        decoder, x = self.build(name, architecture)
+        decoder.network.output_biases().data.fill_(0.5)
+        decoder.initialize(Batch(x))
+        assert (decoder.network.output_biases() == 0.5).all()
+
+    def test_one_example_will_do(self, name, architecture):
+        decoder, x = self.build(name, architecture)
+        decoder.initialize(Batch(x[:1]))
+        assert decoder.network.output_biases().isfinite().all()

@@ -93,7 +93,8 @@ class DecoderNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.output_shape = tuple(output_shape)
-        if architecture == "conv":
+        self._convolutional = architecture == "conv"
+        if self._convolutional:
             parameters, channels, *sizes = output_shape
             self.body = ConvDecoder((parameters * channels, *sizes), features=features, activation=activation)
         else:
@@ -102,3 +103,12 @@ class DecoderNetwork(nn.Module):
     def forward(self, code: Tensor) -> Tensor:
         """Return the parameters of every entry."""
         return self.body(code).reshape(*code.shape[:-1], *self.output_shape)
+
+    def output_biases(self) -> Tensor:
+        """Return the last layer's biases, `(parameters, *event)`; of size 1 along axes on which entries share theirs."""
+        biases = list(self.body.modules())[-1].get_parameter("bias")
+        return biases.view(*self.output_shape[:2], 1, 1) if self._convolutional else biases.view(self.output_shape)
+
+    def alike(self, x: Tensor) -> Tensor:
+        """Return events as examples of what one bias is for: pixels of a channel where they share it, `(N, *event)` else."""
+        return x.movedim(-3, -1).flatten(0, -2)[..., None, None] if self._convolutional else x

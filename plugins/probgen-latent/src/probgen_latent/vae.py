@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal, constraints
 from torch.distributions.constraints import Constraint
 
-from probgen import Autoencoder, BoundedLikelihood, Density, LatentVariable, Sampler, run_pair
+from probgen import Autoencoder, Batch, BoundedLikelihood, Density, LatentVariable, Sampler, run_pair
 from probgen.capabilities import require
 from probgen.claims import LowerBound
 from probgen.errors import ConfigurationError, ShapeError
@@ -149,6 +149,11 @@ class VAE(nn.Module, LatentVariable, Sampler, BoundedLikelihood, Autoencoder):
             ),
             context_shape=context_shape,
         )
+
+    def initialize(self, batch: Batch) -> None:
+        """Start a new decoder of ours at the marginals of the data."""
+        if isinstance(self.decoder, Decoder):
+            self.decoder.initialize(batch)
 
     def model(self, x: Tensor, context: Tensor | None = None) -> None:
         """Draw codes from the prior and observe `x`."""
