@@ -1,0 +1,1 @@
+"""Deliberately wrong subjects, one for each mistake that a check must catch."""
