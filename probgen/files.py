@@ -6,11 +6,11 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["read_json", "sync_folder", "write_atomically", "write_json"]
+__all__ = ["only_one", "read_json", "sync_folder", "write_atomically", "write_json"]
 
 
 def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) -> None:
@@ -60,6 +60,29 @@ def sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Iterator[bool]:
+    """Claim `folder` for this process inside the block; the value says whether it was free.
+
+    The claim ends with the process, however that ends. Where the system has no such locks (Windows) every folder is free.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield True
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        free = True
+    except BlockingIOError:
+        free = False
+    try:
+        yield free
     finally:
         os.close(handle)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -53,7 +52,7 @@ def _explain(error: BaseException, *, hint: bool) -> int:
         console.complain("stopped")
         return 130
     if isinstance(error, ProbgenError):
-        if not (isinstance(error, InterruptedRunError) and _follows()):
+        if not (isinstance(error, InterruptedRunError) and not console.leads()):
             console.complain(str(error))
         return error.exit_code
     advice = " Run again with --traceback to see where." if hint else ""
@@ -62,11 +61,6 @@ def _explain(error: BaseException, *, hint: bool) -> int:
     else:
         console.complain(f"{type(error).__name__}: {error}.{advice}")
     return 1
-
-
-def _follows() -> bool:
-    """Whether this is one of several processes that train together, and not the one that speaks."""
-    return os.environ.get("RANK", "0") != "0"
 
 
 def _application(words: Sequence[str]) -> typer.Typer:

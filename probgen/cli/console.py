@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -13,10 +14,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["complain", "note", "show_table", "write", "write_json"]
+__all__ = ["complain", "leads", "note", "show_table", "write", "write_json"]
 
 _WIDTH_OF_A_FILE = 160
 """Columns of a table that goes to a file or a pipe, where there is no terminal to be narrow."""
+
+
+def leads() -> bool:
+    """Whether this process speaks and writes: the only one, or the first of several that train together."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def write(text: str) -> None:

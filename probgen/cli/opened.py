@@ -55,8 +55,8 @@ def open_run(folder: Path) -> OpenedRun:
 
     Raises:
         CheckpointError: there is no run, or it is not finished.
-        DataError: its data are not where they were.
+        DataError: its data are not where they were, or not what they were.
     """
     config = RunConfig.read(folder)
     model = load(folder)
-    return OpenedRun(config, model, view_of(source_of(config), model, config))
+    return OpenedRun(config, model, view_of(source_of(config, folder), model, config))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ from torch import nn
 from probgen.cli import console
 from probgen.cli.config import RunConfig
 from probgen.data import Source, View, as_source, matching_view
-from probgen.errors import CheckpointError, ConfigurationError
+from probgen.errors import CheckpointError, ConfigurationError, DataError
 from probgen.estimator import Estimator
 from probgen.evaluation import Evaluation, evaluate
+from probgen.files import read_json, write_json
 from probgen.plugin import build, build_estimator, default_estimator, registry
 from probgen.report import PAGE, RunFacts, draw_pictures, headline, write_page
 from probgen.report.numbers import duration, measured
@@ -26,6 +26,7 @@ from probgen.training.checkpoint import read_latest
 __all__ = ["carry_out", "source_of", "view_of"]
 
 EVALUATION = "evaluation.json"
+DATA = "data.json"
 
 
 def carry_out(config: RunConfig, folder: Path, *, resume: bool) -> None:
@@ -41,9 +42,11 @@ def carry_out(config: RunConfig, folder: Path, *, resume: bool) -> None:
     Raises:
         ProbgenError: something of the configuration does not fit, or the run failed; see `probgen.fit`.
     """
-    leads = os.environ.get("RANK", "0") == "0"
+    leads = console.leads()
     torch.set_num_threads(config.training["threads"])
-    source = source_of(config)
+    source = source_of(config, folder)
+    if leads and not (folder / DATA).exists():
+        write_json(folder / DATA, {"name": source.name, "fingerprint": source.fingerprint})
     if resume and (folder / "model.safetensors").exists():
         model = load(folder)
         view, seconds = view_of(source, model, config), _seconds(folder)
@@ -58,9 +61,20 @@ def carry_out(config: RunConfig, folder: Path, *, resume: bool) -> None:
         _finish(folder, config, model, view, seconds)
 
 
-def source_of(config: RunConfig) -> Source:
-    """Return the data of a run."""
-    return as_source(config.data, **config.data_options)
+def source_of(config: RunConfig, folder: Path) -> Source:
+    """Return the data of the run in `folder`.
+
+    Raises:
+        DataError: they cannot be read, or are not those that the run began with: scales and scores would silently change.
+    """
+    source = as_source(config.data, **config.data_options)
+    path = folder / DATA
+    if path.exists() and read_json(path)["fingerprint"] != source.fingerprint:
+        raise DataError(
+            f"probgen: expected {config.data} as it was when the run in {folder} began; got other values or splits. "
+            "Put the old data back, or train anew."
+        )
+    return source
 
 
 def view_of(source: Source, model: Any, config: RunConfig) -> View:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -11,10 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
+from probgen.cli import console
 from probgen.cli.config import RunConfig
 from probgen.cli.folders import default_folder, taken
 from probgen.cli.toml import overridden, read_description
 from probgen.errors import CheckpointError, ConfigurationError, InterruptedRunError, RunError
+from probgen.files import only_one
 from probgen.plugin.options import parse_assignments
 
 __all__ = ["train"]
@@ -151,7 +152,7 @@ def _needed(table: dict[str, Any], key: str, what: str, remedy: str) -> str:
 
 def _start(config: RunConfig, run_dir: Path | None) -> None:
     """Begin a run in a new folder; of several processes, the first alone makes it."""
-    leads = os.environ.get("RANK", "0") == "0"
+    leads = console.leads()
     folder = run_dir if run_dir is not None else default_folder(config.model, config.data)
     with taken(folder) if leads else nullcontext():
         if leads:
@@ -170,6 +171,15 @@ def _go_on(folder: Path) -> None:
 
 
 def _carry_out(config: RunConfig, folder: Path, *, resume: bool) -> None:
+    with only_one(folder) if console.leads() else nullcontext(enter_result=True) as free:
+        if not free:
+            raise RunError(
+                f"train: expected a run that nothing else works on; got {folder}, where another process trains. Wait for it."
+            )
+        _carry_out_alone(config, folder, resume=resume)
+
+
+def _carry_out_alone(config: RunConfig, folder: Path, *, resume: bool) -> None:
     from probgen.cli.running import carry_out
 
     try:

@@ -8,6 +8,7 @@ import pytest
 
 from probgen import load
 from probgen.cli import main
+from probgen.files import only_one
 
 QUICK = "--data moons -d n=200 --steps 8 --batch-size 40 --threads 1"
 
@@ -312,6 +313,24 @@ class TestResume:
         assert probgen("train --resume begun")[0] == 0
         whole, begun = (tmp_path / name / "model.safetensors" for name in ("whole", "begun"))
         assert whole.read_bytes() == begun.read_bytes()
+
+    def test_data_that_changed_meanwhile(self, probgen, tmp_path):
+        rows = [f"{i % 7},{i % 5}" for i in range(60)]
+        (tmp_path / "mine.csv").write_text("\n".join(["a,b", *rows]))
+        assert probgen("train toy/gaussian --data mine.csv --steps 2 --run-dir run")[0] == 0
+        assert probgen("sample run -n 2")[0] == 0
+        (tmp_path / "mine.csv").write_text("\n".join(["a,b", *rows[:-1], "100,3"]))
+        for command in ("sample run -n 2", "evaluate run", "train --resume run"):
+            code, _, errors = probgen(command)
+            assert code == 2
+            assert "Put the old data back" in errors
+
+    def test_one_process_at_a_time(self, probgen, finished):
+        with only_one(finished) as free:
+            assert free
+            code, _, errors = probgen(f"train --resume {finished}")
+        assert code == 1
+        assert "another process" in errors
 
     def test_bad_input_on_resume_removes_nothing(self, probgen, tmp_path):
         assert probgen(f"train toy/gaussian {QUICK} --run-dir run")[0] == 0
