@@ -8,26 +8,32 @@ has more of them than a large one. A power that is lacking is an absent type; a 
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
+from torch.distributions import constraints
 
 from probgen.density import Density
 from probgen.errors import CapabilityError
 from probgen.latent import LatentVariable
 from probgen.sampler import Sampler
-from probgen.shapes import Model
+from probgen.shapes import Model, batch_shape_of
+from probgen.supports import inside
 
 if TYPE_CHECKING:
     from probgen.claims import Claim
 
 __all__ = [
     "Autoencoder",
+    "Autoregressive",
     "BoundedLikelihood",
     "Enumerable",
     "Invertible",
     "LatentVariable",
+    "LogPartition",
     "MarkovKernel",
     "NoiseProcess",
     "Reparameterized",
@@ -74,10 +80,27 @@ class Reparameterized(Sampler, contract=True):
         return draws, self._log_prob(draws, context)  # type: ignore[attr-defined]  # `require` saw a Density
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class LogPartition:
+    r"""What is known of $\log Z$, in nats: one number for each context.
+
+    Args:
+        value: The number, `(*batch)`; a scalar for a model without context.
+        stderr: Its standard error, shaped as `value`; zero where it is exact.
+        claim: What it is in relation to `log_partition`: `Exact`, or `LowerBound` in expectation, say.
+        method: How it was found, a phrase that a report can print.
+    """
+
+    value: Tensor
+    stderr: Tensor
+    claim: Claim
+    method: str
+
+
 class UnnormalizedDensity(Model, contract=True):
     r"""A density known up to a constant: $p(x \mid c) = e^{-E(x, c)} / Z(c)$.
 
-    Write `_energy(x, context)` for a flat batch.
+    Write `_energy(x, context)` for a flat batch, and `_log_partition` where there is an estimate of $\log Z(c)$.
     """
 
     def energy(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -85,9 +108,31 @@ class UnnormalizedDensity(Model, contract=True):
         flat_x, flat_context, shape = self._flat_events(x, context, "energy")
         return self._energy(flat_x, flat_context).reshape(shape)
 
+    @torch.no_grad()
+    def log_partition(self, context: Tensor | None = None, *, num_particles: int = 500) -> LogPartition:
+        r"""Return $\log Z(c)$ or an estimate of it, without gradients, with its standard error and what it is.
+
+        Args:
+            context: What to condition on, `(*batch, *context_shape)`; None for a model that is not conditional.
+            num_particles: How many draws an estimate is made of.
+
+        Raises:
+            CapabilityError: the model has no estimate of it.
+        """
+        shape = self._context_batch(context, f"{type(self).__name__}.log_partition")
+        found = self._log_partition(self._flat_context(context, shape), num_particles)
+        return dataclasses.replace(found, value=found.value.reshape(shape), stderr=found.stderr.reshape(shape))
+
     @abc.abstractmethod
     def _energy(self, x: Tensor, context: Tensor | None) -> Tensor:
         """Return the energy of a flat batch, `(N,)`."""
+
+    def _log_partition(self, context: Tensor | None, num_particles: int) -> LogPartition:
+        """Estimate the log-partition for each row of `context`, `(N,)`, or once where there is none."""
+        raise CapabilityError(
+            f"{type(self).__name__}.log_partition: expected a model that estimates its log-partition; got one that knows its "
+            "energy alone. Judge its samples instead."
+        )
 
 
 class BoundedLikelihood(Model, contract=True):
@@ -120,15 +165,45 @@ class Enumerable(Model, contract=True):
 
 
 class Invertible(Model, contract=True):
-    r"""A bijection between events and noise, $z = f(x; c)$, with the log-determinant of its Jacobian."""
+    r"""A bijection between events and noise, $z = f(x; c)$, with the log-determinant of its Jacobian.
 
-    @abc.abstractmethod
+    Write `_transform(x, context)` and `_inverse(z, context)` for flat batches; noise has the shape of an event.
+    """
+
     def transform(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        r"""Return $z$, shaped as `x`, and $\log|\det \partial z / \partial x|$ of shape `(...)`."""
+        r"""Return $z$, shaped as the events, and $\log|\det \partial z / \partial x|$ of shape `(...)`.
+
+        Shapes:
+            `(..., *event_shape), (..., *context_shape) -> (..., *event_shape), (...)`.
+
+        Raises:
+            ShapeError: `x` or `context` does not end in its shape, or their batch dimensions do not broadcast.
+        """
+        flat_x, flat_context, shape = self._flat_events(x, context, "transform")
+        z, log_det = self._transform(flat_x, flat_context)
+        return z.reshape((*shape, *self.event_shape)), log_det.reshape(shape)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        r"""Return $x$, shaped as the noise, and $\log|\det \partial x / \partial z|$ of shape `(...)`.
+
+        Shapes:
+            `(..., *event_shape), (..., *context_shape) -> (..., *event_shape), (...)`.
+
+        Raises:
+            ShapeError: `z` or `context` does not end in its shape, or their batch dimensions do not broadcast.
+        """
+        batch_shape_of(z, self.event_shape, f"{type(self).__name__}.inverse", "z")  # the message should not speak of x
+        flat_z, flat_context, shape = self._flat_events(z, context, "inverse")
+        x, log_det = self._inverse(flat_z, flat_context)
+        return x.reshape((*shape, *self.event_shape)), log_det.reshape(shape)
 
     @abc.abstractmethod
-    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        r"""Return $x$, shaped as `z`, and $\log|\det \partial x / \partial z|$ of shape `(...)`."""
+    def _transform(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Turn a flat batch of events into noise: `(N, *event_shape) -> (N, *event_shape), (N,)`."""
+
+    @abc.abstractmethod
+    def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Turn a flat batch of noise into events: `(N, *event_shape) -> (N, *event_shape), (N,)`."""
 
 
 class MarkovKernel(Model, contract=True):
@@ -163,19 +238,80 @@ class Autoencoder(Model, contract=True):
         """Return the expected event of each code: `(N, *code_shape), (N, *context_shape) -> (N, *event_shape)`."""
 
 
+class Autoregressive(Density, contract=True):
+    r"""A density that is a product of conditionals, one for each entry of the event, in a fixed order.
+
+    $$\log p(x \mid c) = \sum_{d=1}^{D} \log p(x_{o_d} \mid x_{o_1}, \dots, x_{o_{d-1}}, c)$$
+
+    Write `order` and `_log_prob_terms(x, context)` for a flat batch; `_log_prob` then comes with them.
+    """
+
+    @property
+    @abc.abstractmethod
+    def order(self) -> Tensor:
+        """The entries $o_1, …, o_D$ of the flattened event in the order in which they are drawn, `(D,)` of int64."""
+
+    def log_prob_terms(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        r"""Return each entry's conditional log-probability in nats, `(..., *event_shape), (..., *context_shape) -> (..., D)`.
+
+        The entries are those of the flattened event, in the event's own order, not in the order of drawing; their terms add
+        up to `log_prob`. All are $-\infty$ where the event is outside the support.
+
+        Raises:
+            ShapeError: as `log_prob` does.
+        """
+        flat_x, flat_context, shape = self._flat_events(x, context, "log_prob_terms")
+        terms = self._log_prob_terms(flat_x, flat_context)
+        if self.support is not constraints.real:
+            terms = torch.where(inside(self.support, flat_x, len(self.event_shape)).unsqueeze(-1), terms, -torch.inf)
+        return terms.reshape((*shape, terms.shape[-1]))
+
+    @abc.abstractmethod
+    def _log_prob_terms(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """Score each entry of a flat batch given those before it: `(N, *event_shape), (N, *context_shape) -> (N, D)`."""
+
+    def _log_prob(self, x: Tensor, context: Tensor | None) -> Tensor:
+        return self._log_prob_terms(x, context).sum(-1)
+
+
 class NoiseProcess(Model, contract=True):
     r"""A forward process that turns events into noise over $t \in [0, 1]$, and a denoiser that learned to undo it.
 
-    $$x_t = \alpha_t x_0 + \sigma_t \varepsilon, \qquad \varepsilon \sim \mathcal{N}(0, I)$$
+    $$z_t = \alpha_t z_0 + \sigma_t \varepsilon, \qquad \varepsilon \sim \mathcal{N}(0, I)$$
+
+    starts at $z_0 = s(x)$, the event on the scale of the noise. A process in discrete time has a generative model besides: a
+    standard normal $z_1$ and, from each time $t$ to the one before it, $s$, a normal
+
+    $$p(z_s \mid z_t, c) = \mathcal{N}(\mathbb{E}[z_s \mid z_t, z_0 = \hat z_0],\, v_{t \to s} I), \qquad
+      \hat z_0 = \frac{z_t - \sigma_t \hat\varepsilon(z_t, t, c)}{\alpha_t}.$$
+
+    Attributes:
+        num_steps: $T$ of a process in discrete time, whose times are $1/T, 2/T, \dots, 1$ and, for $z_0$ itself, 0; None in
+            continuous time.
     """
+
+    num_steps: int | None = None
 
     @abc.abstractmethod
     def schedule(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        r"""Return $\alpha_t$ and $\sigma_t$, each shaped as `t`."""
+        r"""Return $\alpha_t$ and $\sigma_t$, each shaped as `t`; in discrete time they are 1 and 0 at $t = 0$."""
 
     @abc.abstractmethod
-    def denoise(self, x_t: Tensor, t: Tensor, context: Tensor | None = None) -> Tensor:
-        r"""Return the predicted noise $\hat\varepsilon(x_t, t, c)$, shaped as `x_t`; `t` is `(N,)`."""
+    def denoise(self, z_t: Tensor, t: Tensor, context: Tensor | None = None) -> Tensor:
+        r"""Return the predicted noise $\hat\varepsilon(z_t, t, c)$, shaped as `z_t`; `t` is `(N,)` and above 0."""
+
+    def scaled(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Return $z_0 = s(x)$ of a flat batch and $\log|\det \partial z_0 / \partial x|$, `(N,)`; the identity by default."""
+        return x, x.new_zeros(len(x))
+
+    def reverse_variance(self, t: Tensor, s: Tensor) -> Tensor:
+        r"""Return $v_{t \to s}$ for times $s < t$, shaped as `t`.
+
+        By default that of the forward step, $\sigma_t^2 - (\alpha_t \sigma_s / \alpha_s)^2$, which is exact for standard
+        normal events under a schedule that preserves their variance.
+        """
+        (alpha_t, sigma_t), (alpha_s, sigma_s) = self.schedule(t), self.schedule(s)
+        return sigma_t.square() - (alpha_t * sigma_s / alpha_s).square()
 
 
 def capabilities(model: Any) -> frozenset[type]:

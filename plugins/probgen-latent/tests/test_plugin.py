@@ -18,7 +18,7 @@ from probgen_latent.plugin import probgen_models
 from probgen_latent.recipes import aevb
 from probgen_latent.vae import VAE
 
-(SPEC,) = probgen_models()
+SPEC = next(spec for spec in probgen_models() if spec.name == "latent/vae")
 
 
 def test_registering_imports_no_torch():

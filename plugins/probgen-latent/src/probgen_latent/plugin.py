@@ -36,5 +36,31 @@ def probgen_models() -> list[ModelSpec]:
             reference="Kingma & Welling (2014), arXiv:1312.6114.",
             recipe="probgen_latent.recipes:aevb",
             examples="probgen_latent.examples:vae",
-        )
+        ),
+        _belief_net(
+            "latent/sbn",
+            "Sigmoid belief net of any depth with a recognition net, by VIMCO.",
+            reference="Neal (1992); Mnih & Rezende (2016), arXiv:1602.06725.",
+            recipe="probgen_latent.recipes:vimco",
+        ),
+        _belief_net(
+            "latent/helmholtz",
+            "Helmholtz machine: a sigmoid belief net and its recognition net, by wake-sleep.",
+            reference="Dayan, Hinton, Neal & Zemel (1995); Hinton, Dayan, Frey & Neal (1995).",
+            recipe="probgen_latent.recipes:wake_sleep",
+        ),
     ]
+
+
+def _belief_net(name: str, summary: str, *, reference: str, recipe: str) -> ModelSpec:
+    """Return the spec of a sigmoid belief net that is trained by one rule or the other."""
+    return ModelSpec(
+        name,
+        summary,
+        "probgen_latent.sbn:SigmoidBeliefNet",
+        options=(Option("hidden", "ints", (200,), "Units of each layer of latents, from the data upwards.", minimum=1),),
+        supports=("binary",),
+        reference=reference,
+        recipe=recipe,
+        examples="probgen_latent.examples:sbn",
+    )

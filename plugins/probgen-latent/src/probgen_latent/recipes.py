@@ -5,10 +5,10 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Any
 
-from probgen import ELBO, Recipe, Stage
+from probgen import ELBO, VIMCO, Recipe, Stage, WakeSleep
 from probgen.training.recipe import OptimizerSettings
 
-__all__ = ["aevb"]
+__all__ = ["aevb", "vimco", "wake_sleep"]
 
 
 def aevb(model: Any) -> Recipe:
@@ -21,3 +21,23 @@ def aevb(model: Any) -> Recipe:
     """
     adam = OptimizerSettings(name="adam", learning_rate=1e-3, schedule="cosine")
     return Recipe((Stage(ELBO(), epochs=400, batch_size=100, optimizers=MappingProxyType({"*": adam})),))
+
+
+def vimco(model: Any) -> Recipe:
+    """Variational inference with five particles that are each other's baselines, by Adam with a decaying rate.
+
+    References:
+        Mnih & Rezende (2016), arXiv:1602.06725.
+    """
+    adam = OptimizerSettings(name="adam", learning_rate=2e-3, schedule="cosine")
+    return Recipe((Stage(VIMCO(num_particles=5), epochs=200, batch_size=100, optimizers=MappingProxyType({"*": adam})),))
+
+
+def wake_sleep(model: Any) -> Recipe:
+    """The Helmholtz machine's own rule: the model learns awake, the recognition net asleep, each with its Adam.
+
+    References:
+        Hinton, Dayan, Frey & Neal (1995), The wake-sleep algorithm for unsupervised neural networks.
+    """
+    adam = OptimizerSettings(name="adam", learning_rate=2e-3, schedule="cosine")
+    return Recipe((Stage(WakeSleep(), epochs=200, batch_size=100, optimizers=MappingProxyType({"*": adam})),))
