@@ -1,0 +1,1 @@
+"""Implicit models for probgen: generators that are judged by their draws alone."""
