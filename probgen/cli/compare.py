@@ -14,7 +14,7 @@ from probgen.report.numbers import measured
 if TYPE_CHECKING:
     from probgen.evaluation import Evaluation
 
-__all__ = ["compare"]
+__all__ = ["compare", "evaluation_file"]
 
 _MARKS = {"exact": "", "lower bound": "≥ ", "upper bound": "≤ ", "estimate": "≈ "}
 
@@ -28,7 +28,7 @@ def compare(
 
     Runs on other data, another view or another split than the first are marked: their figures are of something else.
     """
-    files = [_evaluation_file(folder) for folder in runs]
+    files = [evaluation_file(folder) for folder in runs]
     from probgen.evaluation import Evaluation
 
     evaluations = [Evaluation.load(file) for file in files]
@@ -52,12 +52,17 @@ def compare(
         console.write("* not comparable with the first run: other data, another view or another split.")
 
 
-def _evaluation_file(folder: Path) -> Path:
+def evaluation_file(folder: Path) -> Path:
+    """Return where the figures of a finished run stand.
+
+    Raises:
+        CheckpointError: there is no such run.
+    """
     path = folder / "evaluation.json"
     if not path.exists():
         found = f"which holds no {path.name}" if folder.is_dir() else "which does not exist"
         raise CheckpointError(
-            f"compare: expected the folder of a finished run; got {folder}, {found}. "
+            f"probgen: expected the folder of a finished run; got {folder}, {found}. "
             f"{f'Finish it: probgen train --resume {folder}' if folder.is_dir() else 'Check the path'}."
         )
     return path

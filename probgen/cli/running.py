@@ -23,7 +23,7 @@ from probgen.streams import seeded_streams
 from probgen.training import Recipe, fit, load, read_metrics
 from probgen.training.checkpoint import read_latest
 
-__all__ = ["carry_out", "source_of", "view_of"]
+__all__ = ["carry_out", "seconds_of", "source_of", "view_of"]
 
 EVALUATION = "evaluation.json"
 DATA = "data.json"
@@ -49,7 +49,7 @@ def carry_out(config: RunConfig, folder: Path, *, resume: bool) -> None:
         write_json(folder / DATA, {"name": source.name, "fingerprint": source.fingerprint})
     if resume and (folder / "model.safetensors").exists():
         model = load(folder)
-        view, seconds = view_of(source, model, config), _seconds(folder)
+        view, seconds = view_of(source, model, config), seconds_of(folder)
     else:
         with seeded_streams(config.training["seed"], "initialise"):
             model = build(config.model, source, view=config.view, context=config.context, **config.model_options)
@@ -194,7 +194,7 @@ def _by_stage(chosen: Estimator | Mapping[str, Estimator] | None, recipe: Recipe
     return {recipe.stages[0].name: chosen} if isinstance(chosen, Estimator) else chosen or {}
 
 
-def _seconds(folder: Path) -> float | None:
+def seconds_of(folder: Path) -> float | None:
     """Return how long a finished run trained, as its last checkpoint says; None where that is gone or damaged."""
     try:
         checkpoint = read_latest(folder / "checkpoints")

@@ -9,19 +9,33 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _HOMES = {
+    "Exhibit": "probgen.report.gallery",
     "PAGE": "probgen.report.folder",
     "PICTURES": "probgen.report.folder",
     "RunFacts": "probgen.report.facts",
     "draw_pictures": "probgen.report.folder",
+    "gallery_page": "probgen.report.gallery",
+    "gallery_picture": "probgen.report.gallery",
     "headline": "probgen.report.page",
     "write_page": "probgen.report.folder",
 }
 
-__all__ = ["PAGE", "PICTURES", "RunFacts", "draw_pictures", "headline", "write_page"]
+__all__ = [
+    "PAGE",
+    "PICTURES",
+    "Exhibit",
+    "RunFacts",
+    "draw_pictures",
+    "gallery_page",
+    "gallery_picture",
+    "headline",
+    "write_page",
+]
 
 if TYPE_CHECKING:
     from probgen.report.facts import RunFacts
     from probgen.report.folder import PAGE, PICTURES, draw_pictures, write_page
+    from probgen.report.gallery import Exhibit, gallery_page, gallery_picture
     from probgen.report.page import headline
 
 

@@ -13,7 +13,7 @@ from probgen.report.facts import RunFacts
 from probgen.report.numbers import duration, measured, typed
 from probgen.report.sheet import SHEET
 
-__all__ = ["Picture", "headline", "page"]
+__all__ = ["Picture", "document", "grouped", "headline", "page", "section"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +40,17 @@ def page(facts: RunFacts, evaluation: Evaluation, pictures: Sequence[Picture]) -
         _cards(facts, evaluation),
         *map(_picture, pictures),
         _figures(evaluation),
-        _section("The run", _definitions(_run(facts, evaluation))),
-        _section("Options of the model", _definitions(_typed(facts.options))) if facts.options else "",
-        _section("Settings of training", _definitions(_typed(facts.training))),
-        _section("Versions", _definitions(facts.versions)),
-        _section("Again", f"<pre><code>{escape(facts.command)}</code></pre>"),
+        section("The run", _definitions(_run(facts, evaluation))),
+        section("Options of the model", _definitions(_typed(facts.options))) if facts.options else "",
+        section("Settings of training", _definitions(_typed(facts.training))),
+        section("Versions", _definitions(facts.versions)),
+        section("Again", f"<pre><code>{escape(facts.command)}</code></pre>"),
     ]
+    return document(title, body)
+
+
+def document(title: str, body: Iterable[str]) -> str:
+    """Return a whole HTML document with the reports' look, of parts that are HTML already; empty ones are left out."""
     return (
         "<!doctype html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>\n"
@@ -69,7 +74,7 @@ def _cards(facts: RunFacts, evaluation: Evaluation) -> str:
         (_words(metric.name), measured(metric.value, metric.stderr), f"{metric.unit}, {metric.kind}")
         for metric in headline(evaluation)
     ]
-    cards.append(("parameters", _grouped(facts.parameters), "learned"))
+    cards.append(("parameters", grouped(facts.parameters), "learned"))
     cards.append(("training", duration(facts.seconds), ""))
     items = "".join(
         f"<li><span class='name'>{escape(name)}</span><strong>{_with_small_error(value)}</strong>"
@@ -87,7 +92,7 @@ def _with_small_error(value: str) -> str:
 def _picture(picture: Picture) -> str:
     source = base64.b64encode(picture.png).decode()
     words = escape(picture.description)
-    return _section(
+    return section(
         picture.heading,
         f"<figure><img src='data:image/png;base64,{source}' alt='{words}'><figcaption>{words}</figcaption></figure>",
     )
@@ -102,7 +107,7 @@ def _figures(evaluation: Evaluation) -> str:
         for metric in evaluation
     )
     notes = "".join(f"<li>{escape(note)}</li>" for note in evaluation.notes)
-    return _section(
+    return section(
         "Held-out figures",
         f"<p>On the {escape(evaluation.split)} split. Values stand with one standard error.</p>"
         "<div class='wide'><table><thead><tr><th scope='col'>what</th><th scope='col'>value</th><th scope='col'>unit</th>"
@@ -119,7 +124,7 @@ def _run(facts: RunFacts, evaluation: Evaluation) -> dict[str, str]:
         "data": facts.data,
         "view": facts.view,
         "objective": trained or "none",
-        "parameters": _grouped(facts.parameters),
+        "parameters": grouped(facts.parameters),
         "training time": duration(facts.seconds),
         "evaluation time": duration(evaluation.seconds),
     }
@@ -134,11 +139,13 @@ def _definitions(entries: Mapping[str, str]) -> str:
     return f"<dl>{rows}</dl>"
 
 
-def _section(heading: str, content: str) -> str:
+def section(heading: str, content: str) -> str:
+    """Return a part of a page under a heading; the content is HTML already."""
     return f"<section><h2>{escape(heading)}</h2>{content}</section>"
 
 
-def _grouped(number: int) -> str:
+def grouped(number: int) -> str:
+    """Return a number with its thousands apart."""
     return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from probgen.data import View
 from probgen.report.style import DATA, MODEL, figure, name_axes, styled
 
-__all__ = ["compared", "draws_grid", "picture_grid", "picture_rows"]
+__all__ = ["compared", "draws_grid", "picture_grid", "picture_rows", "show"]
 
 _MOST_HISTOGRAMS = 12
 
@@ -47,7 +47,7 @@ def draws_grid(view: View, events: Tensor) -> Figure:
     grid = picture_grid(view.display(events), across=across)
     with styled():
         made = figure(6.0, 6.0 * grid.shape[0] / grid.shape[1])
-        _show(made.subplots(), grid)
+        show(made.subplots(), grid)
     return made
 
 
@@ -64,7 +64,7 @@ def picture_rows(view: View, rows: Sequence[tuple[str, Tensor]]) -> Figure:
     with styled():
         made = figure(9.0, 8.0 * grid.shape[0] / grid.shape[1] + 0.1)
         axes = made.subplots()
-        _show(axes, grid)
+        show(axes, grid)
         axes.set_yticks([(number + 0.5) * pitch - 1 for number in range(len(rows))], [name for name, _ in rows])
         axes.tick_params(axis="y", length=0)
     return made
@@ -95,7 +95,8 @@ def picture_grid(pictures: Tensor, *, across: int) -> np.ndarray:
     return canvas
 
 
-def _show(axes: Axes, grid: np.ndarray) -> None:
+def show(axes: Axes, grid: np.ndarray) -> None:
+    """Draw a grid of pictures, without a frame."""
     pixels = grid[..., 0] if grid.shape[-1] == 1 else grid
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_xticks([])
@@ -110,7 +111,7 @@ def _grids(view: View, samples: Tensor, data: Tensor) -> Figure:
     across = math.isqrt(min(len(samples), len(data), 64))
     named = (("Samples of the model", samples), ("Held-out data", data))
     for axes, (name, events) in zip(made.subplots(1, 2, gridspec_kw={"wspace": 0.06}), named, strict=True):
-        _show(axes, picture_grid(view.display(events[: across * across]), across=across))
+        show(axes, picture_grid(view.display(events[: across * across]), across=across))
         axes.set_title(name)
     return made
 

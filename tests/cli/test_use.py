@@ -181,3 +181,20 @@ class TestCompare:
         assert "--resume run" in probgen("compare run")[2]
         (tmp_path / "run" / "evaluation.json").write_text("{}")
         assert probgen("compare run")[0] == 2
+
+
+class TestGallery:
+    def test_a_page_and_its_picture(self, probgen, finished, tmp_path):
+        code, _, errors = probgen(f"gallery {finished} {finished} --out both.html")
+        assert (code, errors.strip()) == (0, "2 models in both.html, their samples in both.png")
+        assert (tmp_path / "both.png").read_bytes().startswith(b"\x89PNG")
+        assert "toy/gaussian" in (tmp_path / "both.html").read_text()
+
+    def test_conditional_models_show_every_label(self, probgen, labelled):
+        assert probgen(f"gallery {labelled} --out one.html")[0] == 0
+
+    def test_refusals(self, probgen, finished, labelled, tmp_path):
+        assert "one data set" in probgen(f"gallery {finished} {labelled} --out both.html")[2]
+        assert probgen(f"gallery {finished} --out page.pdf")[0] == 2
+        assert probgen("gallery nowhere --out page.html")[0] == 2
+        assert not list(tmp_path.glob("*.html"))
