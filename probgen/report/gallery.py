@@ -65,6 +65,8 @@ def gallery_picture(exhibits: Sequence[Exhibit], *, across: int = 4) -> Figure:
     tiles = [(each.name, each.view, each.samples, MODEL) for each in exhibits]
     tiles.append(("held-out data", first.view, real, DATA))
     down = -(-len(tiles) // across)
+    across = min(across, len(tiles))
+    down = -(-len(tiles) // across)
     with styled():
         made = figure(2.4 * across, 2.6 * down)
         for place, axes in enumerate(made.subplots(down, across, squeeze=False).flat):
