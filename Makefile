@@ -9,7 +9,7 @@ READY := $(VENV)/ready
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format docs bench clean
+.PHONY: help setup demo test test-all test-plugin lint format docs bench clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -32,6 +32,16 @@ test: setup ## Run the default suite of core and plugins.
 
 test-all: setup ## Run the slow tests too.
 	$(BIN)/pytest -n $(JOBS) --dist loadfile
+
+test-plugin: setup ## Build the core, install it with the tutorial's plugin apart from the sources, and check it there.
+	rm -rf build/plugin && mkdir -p build/plugin
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/plugin . docs/tutorial-plugin
+	$(BIN)/pip install --quiet --no-deps --target build/plugin/site build/plugin/*.whl
+	cp -r docs/tutorial-plugin/tests docs/tutorial-plugin/pyproject.toml build/plugin
+	cd build/plugin && export PYTHONPATH="$$PWD/site" PROBGEN_PLUGINS=tutorial PROBGEN_STRICT_PLUGINS=1 PATH="$(abspath $(BIN)):$$PATH" && \
+	python -c 'import probgen, sys; sys.exit("site" not in probgen.__path__[0])' && \
+	python -m pytest -q -p no:cacheprovider && \
+	python -m probgen check tutorial/skew-normal && python -m probgen check log-variance
 
 lint: setup ## Check style, formatting and types.
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 
 _HOMES: dict[str, str] = {
     "Autoencoder": "probgen.capabilities",
+    "Autoregressive": "probgen.capabilities",
     "Adversarial": "probgen.estimators.adversarial",
     "Batch": "probgen.batch",
     "BoundedLikelihood": "probgen.capabilities",
@@ -61,6 +62,7 @@ _HOMES: dict[str, str] = {
     "UnknownNameError": "probgen.errors",
     "UnnormalizedDensity": "probgen.capabilities",
     "VIMCO": "probgen.estimators.vimco",
+    "VariationalDiffusion": "probgen.estimators.variational_diffusion",
     "WakeSleep": "probgen.estimators.wake_sleep",
     "as_model": "probgen.adapters",
     "as_source": "probgen.data",
@@ -75,6 +77,7 @@ _HOMES: dict[str, str] = {
 
 __all__ = [
     "Autoencoder",
+    "Autoregressive",
     "Adversarial",
     "Batch",
     "BoundedLikelihood",
@@ -121,6 +124,7 @@ __all__ = [
     "UnknownNameError",
     "UnnormalizedDensity",
     "VIMCO",
+    "VariationalDiffusion",
     "WakeSleep",
     "__version__",
     "as_model",
@@ -139,6 +143,7 @@ if TYPE_CHECKING:
     from probgen.batch import Batch
     from probgen.capabilities import (
         Autoencoder,
+        Autoregressive,
         BoundedLikelihood,
         Enumerable,
         Invertible,
@@ -176,6 +181,7 @@ if TYPE_CHECKING:
     from probgen.estimators.score_matching import ScoreMatching
     from probgen.estimators.site_strategies import SiteStrategies
     from probgen.estimators.straight_through import StraightThrough
+    from probgen.estimators.variational_diffusion import VariationalDiffusion
     from probgen.estimators.vimco import VIMCO
     from probgen.estimators.wake_sleep import WakeSleep
     from probgen.evaluation import Evaluation, evaluate

@@ -111,7 +111,7 @@ class DistributionModel(nn.Module, Density, Reparameterized, Enumerable):
 
     def _capabilities(self) -> frozenset[type]:
         held: set[type] = {Density, Sampler}
-        if self.distribution.has_rsample:
+        if self.distribution.has_rsample and not self.support.is_discrete:  # a straight-through rsample is none
             held.add(Reparameterized)
         if self._events is not None:
             held.add(Enumerable)
@@ -121,6 +121,8 @@ class DistributionModel(nn.Module, Density, Reparameterized, Enumerable):
         if self._events is not None:  # scores are looked up by the value, which must then be one that exists
             known = inside(self.support, x, len(self.event_shape)).reshape(-1, *(1 for _ in self.event_shape))
             x = torch.where(known, x, self._events[0])
+        if not len(x):  # Independent cannot add up the entries of no events
+            return torch.zeros(0, dtype=x.dtype if x.is_floating_point() else None, device=x.device)
         return self.distribution.log_prob(x)
 
     def _sample(self, n: int, context: Tensor | None) -> Tensor:

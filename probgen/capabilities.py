@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from probgen.density import Density
+from probgen.dynamics import MarkovKernel, NoiseProcess
 from probgen.errors import CapabilityError
 from probgen.latent import LatentVariable
 from probgen.sampler import Sampler
@@ -130,8 +131,8 @@ class UnnormalizedDensity(Model, contract=True):
     def _log_partition(self, context: Tensor | None, num_particles: int) -> LogPartition:
         """Estimate the log-partition for each row of `context`, `(N,)`, or once where there is none."""
         raise CapabilityError(
-            f"{type(self).__name__}.log_partition: expected a model that estimates its log-partition; got one that knows its "
-            "energy alone. Judge its samples instead."
+            f"{type(self).__name__}.log_partition: expected a model that estimates its log-partition; got one that knows "
+            "its energy alone. Judge its samples instead."
         )
 
 
@@ -206,23 +207,6 @@ class Invertible(Model, contract=True):
         """Turn a flat batch of noise into events: `(N, *event_shape) -> (N, *event_shape), (N,)`."""
 
 
-class MarkovKernel(Model, contract=True):
-    """A Markov chain that leaves the model's distribution invariant, or approaches it with a stated bias.
-
-    The state is a dict of tensors, so that an estimator can carry it (persistent chains) and a checkpoint hold it.
-    """
-
-    @abc.abstractmethod
-    def init(self, x: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
-        """Return the state of $N$ chains that start at the events `x`, `(N, *event_shape)`; the key `"x"` holds them."""
-
-    @abc.abstractmethod
-    def step(
-        self, state: Mapping[str, Tensor], context: Tensor | None = None
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Move every chain by one step; return the next state and diagnostics (acceptance, say), nothing in place."""
-
-
 class Autoencoder(Model, contract=True):
     """A model with a code for each event and a way back, for reconstructions and walks between codes.
 
@@ -272,46 +256,6 @@ class Autoregressive(Density, contract=True):
 
     def _log_prob(self, x: Tensor, context: Tensor | None) -> Tensor:
         return self._log_prob_terms(x, context).sum(-1)
-
-
-class NoiseProcess(Model, contract=True):
-    r"""A forward process that turns events into noise over $t \in [0, 1]$, and a denoiser that learned to undo it.
-
-    $$z_t = \alpha_t z_0 + \sigma_t \varepsilon, \qquad \varepsilon \sim \mathcal{N}(0, I)$$
-
-    starts at $z_0 = s(x)$, the event on the scale of the noise. A process in discrete time has a generative model besides: a
-    standard normal $z_1$ and, from each time $t$ to the one before it, $s$, a normal
-
-    $$p(z_s \mid z_t, c) = \mathcal{N}(\mathbb{E}[z_s \mid z_t, z_0 = \hat z_0],\, v_{t \to s} I), \qquad
-      \hat z_0 = \frac{z_t - \sigma_t \hat\varepsilon(z_t, t, c)}{\alpha_t}.$$
-
-    Attributes:
-        num_steps: $T$ of a process in discrete time, whose times are $1/T, 2/T, \dots, 1$ and, for $z_0$ itself, 0; None in
-            continuous time.
-    """
-
-    num_steps: int | None = None
-
-    @abc.abstractmethod
-    def schedule(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        r"""Return $\alpha_t$ and $\sigma_t$, each shaped as `t`; in discrete time they are 1 and 0 at $t = 0$."""
-
-    @abc.abstractmethod
-    def denoise(self, z_t: Tensor, t: Tensor, context: Tensor | None = None) -> Tensor:
-        r"""Return the predicted noise $\hat\varepsilon(z_t, t, c)$, shaped as `z_t`; `t` is `(N,)` and above 0."""
-
-    def scaled(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        r"""Return $z_0 = s(x)$ of a flat batch and $\log|\det \partial z_0 / \partial x|$, `(N,)`; the identity by default."""
-        return x, x.new_zeros(len(x))
-
-    def reverse_variance(self, t: Tensor, s: Tensor) -> Tensor:
-        r"""Return $v_{t \to s}$ for times $s < t$, shaped as `t`.
-
-        By default that of the forward step, $\sigma_t^2 - (\alpha_t \sigma_s / \alpha_s)^2$, which is exact for standard
-        normal events under a schedule that preserves their variance.
-        """
-        (alpha_t, sigma_t), (alpha_s, sigma_s) = self.schedule(t), self.schedule(s)
-        return sigma_t.square() - (alpha_t * sigma_s / alpha_s).square()
 
 
 def capabilities(model: Any) -> frozenset[type]:

@@ -7,7 +7,7 @@ about the value says nothing of the gradient: each parameter group has a claim o
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import ClassVar
@@ -19,7 +19,7 @@ __all__ = ["Biased", "Claim", "Claims", "Consistent", "Exact", "Heuristic", "Low
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """A statement about the expectation of one output; `of` names a quantity (`"elbo"`, `"log_prob"`, `"grad:elbo"`)."""
+    """A statement about the expectation of one output; `of` names a quantity (`"elbo"`, `"iwae[5]"`, `"grad:log_prob"`)."""
 
     words: ClassVar[str] = "about"
     """The claim in words, to be followed by the quantity's name."""
@@ -92,7 +92,8 @@ class Claims:
     """Every claim of one estimator with its present options.
 
     Args:
-        value: What `Estimate.value` is; several claims may hold at once.
+        value: What `Estimate.value` is; several claims may hold at once. Where phases estimate different quantities, a mapping
+            from their names to the claims of each, that of the objective first.
         gradient: What the surrogate's gradient is, by parameter group: a glob over parameter names (`"*"`, `"encoder.*"`).
             The first pattern that matches a name holds for it.
 
@@ -100,14 +101,47 @@ class Claims:
         >>> claims = Claims(value=[Unbiased("elbo"), LowerBound("log_prob")], gradient={"*": Unbiased("grad:elbo")})
         >>> str(claims.for_parameter("decoder.weight"))
         'unbiased for grad:elbo'
+        >>> phases = Claims(value={"wake": Unbiased("elbo"), "sleep": Unbiased("sleep")}, gradient={"*": Unbiased("grad:elbo")})
+        >>> print(*phases.for_value("sleep"))
+        unbiased for sleep
     """
 
-    value: tuple[Claim, ...]
+    values: Mapping[str, tuple[Claim, ...]]
     gradient: Mapping[str, Claim]
 
-    def __init__(self, *, value: Claim | list[Claim] | tuple[Claim, ...], gradient: Mapping[str, Claim]) -> None:
-        object.__setattr__(self, "value", (value,) if isinstance(value, Claim) else tuple(value))
+    def __init__(
+        self,
+        *,
+        value: Claim | Sequence[Claim] | Mapping[str, Claim | Sequence[Claim]],
+        gradient: Mapping[str, Claim],
+    ) -> None:
+        by_phase = value if isinstance(value, Mapping) else {"*": value}
+        values = {phase: (said,) if isinstance(said, Claim) else tuple(said) for phase, said in by_phase.items()}
+        object.__setattr__(self, "values", MappingProxyType(values))
         object.__setattr__(self, "gradient", MappingProxyType(dict(gradient)))
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Claims:
+        """Return the claims themselves, which do not change; estimators that hold theirs are copied."""
+        return self
+
+    @property
+    def value(self) -> tuple[Claim, ...]:
+        """What the value is in the phase that estimates the objective: the first that is spoken of."""
+        return next(iter(self.values.values()), ())
+
+    def for_value(self, phase: str) -> tuple[Claim, ...]:
+        """Return the claims about the value that the phase of this name estimates.
+
+        Raises:
+            ConfigurationError: there are none: an estimator must say what each of its phases estimates.
+        """
+        for pattern, claims in self.values.items():
+            if fnmatchcase(phase, pattern):
+                return claims
+        raise ConfigurationError(
+            f"Claims.for_value: expected claims about the value of phase {phase!r}; got those of "
+            f"{', '.join(self.values) or 'none'}. Add it to `value`."
+        )
 
     def for_parameter(self, name: str) -> Claim:
         """Return the claim about the gradient of the parameter called `name`.

@@ -28,7 +28,7 @@ class Objective:
     """What an estimator estimates.
 
     Args:
-        name: The quantity's name, as in its claims and in the metrics: `"elbo"`.
+        name: The quantity's name in the metrics, `"elbo"`; claims may add a number to it, `"iwae[5]"`.
         unit: Its unit: `"nats"`.
         direction: Whether training makes it large or small; None for a game, whose recipe then names the metric to select
             by.

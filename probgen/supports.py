@@ -57,7 +57,7 @@ def support_name(support: Constraint) -> str:
     """
     support = _entrywise(support)
     for name, constraint in _FIXED.items():
-        if support is constraint:
+        if _alike(support, constraint):
             return name
     if isinstance(support, constraints.integer_interval) and support.lower_bound == 0:
         return "categorical"
@@ -90,7 +90,7 @@ def levels(support: Constraint) -> int:
         SupportError: the support is not finite.
     """
     entry = _entrywise(support)
-    if entry is constraints.boolean:
+    if _alike(entry, constraints.boolean):
         return 2
     if isinstance(entry, constraints.integer_interval) and entry.lower_bound == 0:
         return int(entry.upper_bound) + 1
@@ -108,6 +108,11 @@ def inside(support: Constraint, x: Tensor, event_dims: int) -> Tensor:
     ok = support.check(x)
     extra = ok.ndim - (x.ndim - event_dims)
     return ok.flatten(-extra).all(-1) if extra > 0 else ok
+
+
+def _alike(one: Constraint, other: Constraint) -> bool:
+    """Return whether two constraints are the same, or copies of each other: a copy of a model has a copy of its support."""
+    return one is other or (type(one) is type(other) and repr(one) == repr(other))
 
 
 def _entrywise(support: Constraint) -> Constraint:

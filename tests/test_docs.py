@@ -1,15 +1,18 @@
 """Documentation as a test: what it shows is run, what exists is documented, and what it says of itself is true.
 
 A page is run from top to bottom in an empty folder: its Python blocks share one namespace, and the `probgen` commands of its
-shell blocks run between them. A block that cannot run is excused on the line before it, with `<!-- not run: reason -->`.
+shell blocks run between them; what `pip install -e FOLDER` installs is found until the page ends. Files that a page includes
+are a part of it. A block that cannot run is excused on the line before it, with `<!-- not run: reason -->`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import doctest
 import importlib
 import inspect
+import itertools
 import json
 import pkgutil
 import re
@@ -25,6 +28,7 @@ import pytest
 import torch
 
 import probgen
+from helpers.installing import installed
 from probgen.cli import main
 from probgen.plugin import hookspecs, registry
 
@@ -42,6 +46,7 @@ _BLOCK = re.compile(
     r"^(?P<indent> *)```(?P<language>[\w+-]*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )
+_INCLUSION = re.compile(r'^ *--8<-- "(?P<path>[^"]+)"\n', re.MULTILINE)
 _EXCUSE = re.compile(r"<!-- not run: \S[^>]* -->\s*\Z")
 
 
@@ -62,15 +67,16 @@ class Block:
 def blocks_of(page: Path) -> list[Block]:
     """Return the fenced blocks of a page, in order."""
     text = page.read_text(encoding="utf-8")
+    included = _INCLUSION.sub(lambda found: (ROOT / found["path"]).read_text(encoding="utf-8"), text)
     return [
         Block(
             page=page,
-            line=text.count("\n", 0, match.start()) + 1,
+            line=included.count("\n", 0, match.start()) + 1,
             language=match["language"],
             text=re.sub(f"^{match['indent']}", "", match["text"], flags=re.MULTILINE),
-            excused=_EXCUSE.search(text, 0, match.start()) is not None,
+            excused=_EXCUSE.search(included, 0, match.start()) is not None,
         )
-        for match in _BLOCK.finditer(text)
+        for match in _BLOCK.finditer(included)
     ]
 
 
@@ -106,17 +112,24 @@ class TestPages:
         monkeypatch.chdir(tmp_path)
         matplotlib.use("agg")
         namespace: dict[str, Any] = {"__name__": "__main__"}
-        for block in blocks_of(page):
-            if block.excused:
-                continue
-            if block.language == "python":
-                exec(compile(block.text, str(block), "exec"), namespace)
-            elif block.language in SHELL:
-                for command in commands_of(block):
-                    self._run(command, block, monkeypatch)
+        with contextlib.ExitStack() as distributions:
+            for block in blocks_of(page):
+                if block.excused:
+                    continue
+                if block.language == "python":
+                    exec(compile(block.text, str(block), "exec"), namespace)
+                elif block.language in SHELL:
+                    for command in commands_of(block):
+                        self._run(command, block, monkeypatch, distributions)
 
-    def _run(self, command: Command, block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    def _run(
+        self, command: Command, block: Block, monkeypatch: pytest.MonkeyPatch, distributions: contextlib.ExitStack
+    ) -> None:
         program, *arguments = command.words
+        if program == "pip":
+            for folder in (Path(word) for flag, word in itertools.pairwise(arguments) if flag == "-e"):
+                project = folder if folder.exists() else ROOT / folder
+                distributions.enter_context(installed(project, Path.cwd() / "site" / folder.name))
         if program == "make":
             makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
             targets = [word for word in arguments if "=" not in word]

@@ -18,7 +18,8 @@ def table() -> str:
     for name, registered in sorted(registry().estimators.items()):
         kind = registered.load_class(Estimator)
         claims = kind.build().claims
-        value = "; ".join(map(str, claims.value))
+        spoken = {phase: "; ".join(map(str, said)) for phase, said in claims.values.items()}
+        value = "; ".join(said if phase == "*" else f"`{phase}`: {said}" for phase, said in spoken.items())
         groups = claims.gradient.items()
         gradient = "; ".join(f"{claim}" if pattern == "*" else f"`{pattern}`: {claim}" for pattern, claim in groups)
         needs = " and ".join(needed.__name__ for needed in kind.requires)

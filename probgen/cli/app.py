@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from probgen.cli import catalogue, compare, console, evaluate, sample, score, train
+from probgen.cli import catalogue, check, compare, console, evaluate, gallery, new_plugin, sample, score, train
 from probgen.errors import InterruptedRunError, ProbgenError
 from probgen.plugin.manager import registry
 
@@ -80,6 +80,9 @@ def _application(words: Sequence[str]) -> typer.Typer:
     application.command("score")(score.score)
     application.command("evaluate")(evaluate.evaluate)
     application.command("compare")(compare.compare)
+    application.command("gallery")(gallery.gallery)
+    application.command("check")(check.check)
+    application.command("new-plugin")(new_plugin.new_plugin)
     application.command("list")(catalogue.list_registered)
     application.command("info")(catalogue.info)
     taken = {command.name for command in application.registered_commands}

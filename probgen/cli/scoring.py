@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 from probgen.batch import Batch
-from probgen.capabilities import BoundedLikelihood, LatentVariable, capabilities
-from probgen.claims import LowerBound, UpperBound
+from probgen.capabilities import BoundedLikelihood, LatentVariable, LogPartition, UnnormalizedDensity, capabilities
+from probgen.claims import Exact, LowerBound, UpperBound
 from probgen.data import View
 from probgen.density import Density
 from probgen.errors import CapabilityError
 from probgen.evaluation import log_evidence
 from probgen.evaluation.subject import Subject, undisturbed
 from probgen.files import write_atomically
+from probgen.streams import seeded_streams
 
 __all__ = ["Scores", "score_rows", "write_scores"]
 
@@ -28,7 +29,7 @@ class Scores:
     """A number for each example, in nats and in the data's own units.
 
     Args:
-        name: `log_likelihood` or `log_likelihood_bound`.
+        name: `log_likelihood`, `log_likelihood_bound` or `log_likelihood_estimate`.
         kind: `exact`, `lower bound`, `upper bound` or `estimate`.
         splits: The split of each example.
         rows: Where each example stood in what was read, or in its split where that was given, `(N,)`.
@@ -49,7 +50,7 @@ def score_rows(model: Any, view: View, *, split: str | None, num_particles: int,
         CapabilityError: the model has no likelihood that can be computed or bounded.
         DataError: the data have no such split.
     """
-    kind, measure = _measure(model, num_particles)
+    kind, measure = _measure(model, num_particles, seed)
     if view.dequantised and kind == "exact":
         kind = "lower bound"
     names = view.split_names if split is None else (split,)
@@ -64,7 +65,7 @@ def score_rows(model: Any, view: View, *, split: str | None, num_particles: int,
     row = torch.cat(rows)
     order = row.argsort(stable=True) if view.source.rows and split is None else torch.arange(len(row))
     return Scores(
-        name="log_likelihood" if kind == "exact" else "log_likelihood_bound",
+        name={"exact": "log_likelihood", "estimate": "log_likelihood_estimate"}.get(kind, "log_likelihood_bound"),
         kind=kind,
         splits=tuple(splits[position] for position in order.tolist()),
         rows=row[order],
@@ -84,7 +85,7 @@ def write_scores(scores: Scores, path: Path) -> None:
     write_atomically(path, "\n".join(lines) + "\n")
 
 
-def _measure(model: Any, num_particles: int) -> tuple[str, Callable[[Batch], Tensor]]:
+def _measure(model: Any, num_particles: int, seed: int) -> tuple[str, Callable[[Batch], Tensor]]:
     """Return what the best score of a model's events is, and the function that scores a batch in the view's units."""
     held = capabilities(model)
     if Density in held:
@@ -95,9 +96,14 @@ def _measure(model: Any, num_particles: int) -> tuple[str, Callable[[Batch], Ten
         kinds = {LowerBound: "lower bound", UpperBound: "upper bound"}
         kind = kinds.get(type(model.bound_claim), "estimate")
         return kind, lambda batch: model.log_prob_bound(batch.x, batch.context)
+    if UnnormalizedDensity in held and model.context_shape is None:
+        with undisturbed(model), seeded_streams(seed, "evaluation/log_partition"):
+            found: LogPartition = model.log_partition(num_particles=num_particles)
+        kind = "exact" if isinstance(found.claim, Exact) else "estimate"
+        return kind, lambda batch: -model.energy(batch.x) - found.value.to(batch.x)
     raise CapabilityError(
-        f"score: expected a Density, a LatentVariable or a BoundedLikelihood; got {type(model).__name__}. "
-        "Its samples can be judged: probgen evaluate."
+        f"score: expected a Density, a LatentVariable, a BoundedLikelihood or an UnnormalizedDensity without context; got "
+        f"{type(model).__name__}. Its samples can be judged: probgen evaluate."
     )
 
 

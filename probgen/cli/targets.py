@@ -10,7 +10,7 @@ from probgen.errors import ConfigurationError
 __all__ = ["checked_target"]
 
 
-def checked_target(path: Path, *, endings: Sequence[str], command: str) -> Path:
+def checked_target(path: Path, *, endings: Sequence[str], command: str, flag: str = "--out") -> Path:
     """Return `path` after checking that its ending is known and its folder is there.
 
     Raises:
@@ -18,8 +18,10 @@ def checked_target(path: Path, *, endings: Sequence[str], command: str) -> Path:
     """
     if path.suffix.lower() not in endings:
         raise ConfigurationError(
-            f"{command}: expected --out to end in {' or '.join(endings)}; got {path}. The ending says how to write it."
+            f"{command}: expected {flag} to end in {' or '.join(endings)}; got {path}. The ending says how to write it."
         )
     if not path.parent.is_dir():
-        raise ConfigurationError(f"{command}: expected --out in a folder that exists; got {path}. Make {path.parent} first.")
+        raise ConfigurationError(
+            f"{command}: expected {flag} in a folder that exists; got {path}. Make {path.parent} first."
+        )
     return path

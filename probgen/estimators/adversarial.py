@@ -73,7 +73,7 @@ class Adversarial(Estimator):
     Example:
         >>> game = Adversarial(loss=Wasserstein(clip=None), penalty=GradientPenalty(weight=1.0), critic_steps=5)
         >>> print(game.claims.for_parameter("critic.head.weight"))
-        unbiased for grad:wasserstein+gradient-penalty
+        unbiased for grad:wasserstein[gradient-penalty]
 
     References:
         Goodfellow et al. (2014), arXiv:1406.2661. Arjovsky, Chintala & Bottou (2017), arXiv:1701.07875. Lucic et al. (2018),
@@ -143,7 +143,7 @@ class Adversarial(Estimator):
     @property
     def claims(self) -> Claims:
         """Unbiased for the game at the given critic."""
-        penalty = "" if self.penalty is None else "+gradient-penalty"
+        penalty = "" if self.penalty is None else "[gradient-penalty]"
         return Claims(
             value=[Unbiased(self.loss.name), *self.loss.bounds],
             gradient={

@@ -95,7 +95,7 @@ class Minimax(GameLoss):
     name = "minimax"
     unit = "nats"
     generator_name = "minimax"
-    bounds = (LowerBound("2 jsd - log 4"),)
+    bounds = (LowerBound("minimax-optimum"),)
 
     def value(self, real: Tensor, fake: Tensor, state: State) -> Tensor:
         """Return log D(x) + log(1 - D(g))."""
@@ -120,7 +120,7 @@ class NonSaturating(GameLoss):
     name = "minimax"
     unit = "nats"
     generator_name = "non-saturating"
-    bounds = (LowerBound("2 jsd - log 4"),)
+    bounds = (LowerBound("minimax-optimum"),)
 
     def value(self, real: Tensor, fake: Tensor, state: State) -> Tensor:
         """Return log D(x) + log(1 - D(g))."""
@@ -224,7 +224,7 @@ class Hinge(GameLoss):
     name = "hinge"
     unit = "units of the critic"
     generator_name = "hinge-generator"
-    bounds = (LowerBound("2 tv - 2"),)
+    bounds = (LowerBound("hinge-optimum"),)
 
     def value(self, real: Tensor, fake: Tensor, state: State) -> Tensor:
         """Return what is missing to the margins, with a minus."""

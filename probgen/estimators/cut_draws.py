@@ -38,7 +38,7 @@ class CutDraws:
 
     def __call__(self, statement: Statement) -> Drawn | None:
         """Draw at a guide's statement and return the copy; None where draws carry no gradient."""
-        if statement.marked or not statement.distribution.has_rsample:
+        if statement.marked or not statement.pathwise:
             return None
         draw = statement.distribution()
         if not draw.requires_grad:

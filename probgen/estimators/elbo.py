@@ -44,14 +44,14 @@ class ELBO(Estimator):
         the batch is subsampled. `info` has the batch means of `kl` (before $\beta$) and `reconstruction`.
 
     Claims:
-        value: unbiased for the ELBO (`beta-elbo` where $\beta \neq 1$); a lower bound on `log_prob` for $\beta \ge 1$.
+        value: unbiased for the ELBO (`beta-elbo[β]` where $\beta \neq 1$); a lower bound on `log_prob` for $\beta \ge 1$.
         gradient: unbiased, for all parameters.
 
     Example:
         >>> print(*ELBO().claims.value, sep="; ")
         unbiased for elbo; lower bound on log_prob
         >>> print(*ELBO(beta=0.5).claims.value, sep="; ")
-        unbiased for beta-elbo
+        unbiased for beta-elbo[0.5]
 
     References:
         Kingma & Welling (2014), arXiv:1312.6114. Rezende, Mohamed & Wierstra (2014), arXiv:1401.4082.
@@ -73,10 +73,11 @@ class ELBO(Estimator):
     @property
     def claims(self) -> Claims:
         """Unbiased in value and gradient, and a lower bound on the evidence when `beta` is at least 1."""
-        value: list[Claim] = [Unbiased(self.objective.name)]
+        quantity = "elbo" if self.beta == 1 else f"beta-elbo[{self.beta:g}]"
+        value: list[Claim] = [Unbiased(quantity)]
         if self.beta >= 1:
             value.append(LowerBound("log_prob"))
-        return Claims(value=value, gradient={"*": Unbiased(f"grad:{self.objective.name}")})
+        return Claims(value=value, gradient={"*": Unbiased(f"grad:{quantity}")})
 
     def phases(self, model: LatentVariable) -> Sequence[Phase]:
         """Return the one phase, which trains model and guide together."""

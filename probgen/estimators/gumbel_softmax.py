@@ -47,14 +47,14 @@ class GumbelSoftmax(Estimator):
         `hard`, the ELBO. The state has the count of steps, where the temperature changes.
 
     Claims:
-        value: biased for the ELBO; unbiased for the relaxed one. With `hard`, unbiased for the ELBO and a lower bound on
-            `log_prob`.
-        gradient: biased for the ELBO's, for all parameters; unbiased for that of the relaxed one. With `hard`, its target is
-            the expectation over hard draws of the derivative along the relaxed ones.
+        value: biased for the ELBO; unbiased for the relaxed one, `relaxed-elbo[τ]` (`relaxed-elbo[1..0.5/10000]` where the
+            temperature falls in so many steps, `relaxed-elbo-by-scores[τ]` without closed-form divergences). With `hard`, unbiased for the ELBO and a lower bound on `log_prob`.
+        gradient: biased for the ELBO's, for all parameters; unbiased for that of the relaxed one. With `hard`, its target,
+            `grad:hard-relaxed-elbo[τ]`, is the expectation over hard draws of the derivative along the relaxed ones.
 
     Example:
         >>> print(GumbelSoftmax().claims.value[0])
-        biased for elbo; unbiased for relaxed-elbo
+        biased for elbo; unbiased for relaxed-elbo[1]
 
     References:
         Jang, Gu & Poole (2017), arXiv:1611.01144. Maddison, Mnih & Teh (2017), arXiv:1611.00712.

@@ -45,15 +45,15 @@ class IWAE(Estimator):
         $(\sum_k w_k)^2 / \sum_k w_k^2$.
 
     Claims:
-        value: unbiased for $\mathcal{L}_K$, a lower bound on `log_prob`, and consistent for it as $K$ grows.
+        value: unbiased for $\mathcal{L}_K$, called `iwae[K]`, a lower bound on `log_prob`, and consistent for it as $K$ grows.
         gradient: unbiased, for all parameters; with `STL` and more than one particle, biased for the guide's
-            (`inference.*`) by a known term.
+            (`inference.*`), whose target is `stl[K]`.
 
     Example:
         >>> print(*IWAE(num_particles=64).claims.value, sep="; ")
-        unbiased for iwae; lower bound on log_prob; consistent for log_prob in num_particles (bias of order num_particles^-1)
+        unbiased for iwae[64]; lower bound on log_prob; consistent for log_prob in num_particles (bias of order num_particles^-1)
         >>> print(IWAE(gradient=STL()).claims.for_parameter("generative.decoder.weight"))
-        unbiased for grad:iwae
+        unbiased for grad:iwae[5]
 
     References:
         Burda, Grosse & Salakhutdinov (2016), arXiv:1509.00519.
@@ -80,7 +80,11 @@ class IWAE(Estimator):
     def claims(self) -> Claims:
         """Unbiased for the bound in value, and as `gradient` says in the gradient."""
         return Claims(
-            value=[Unbiased("iwae"), LowerBound("log_prob"), Consistent("log_prob", knob="num_particles")],
+            value=[
+                Unbiased(f"iwae[{self.num_particles}]"),
+                LowerBound("log_prob"),
+                Consistent("log_prob", knob="num_particles"),
+            ],
             gradient=self.gradient.claims(self.num_particles),
         )
 

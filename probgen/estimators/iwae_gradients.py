@@ -65,7 +65,7 @@ class Pathwise(ImportanceGradient):
 
     def claims(self, num_particles: int) -> Mapping[str, Claim]:
         """Unbiased."""
-        return {"*": Unbiased("grad:iwae")}
+        return {"*": Unbiased(f"grad:iwae[{num_particles}]")}
 
     def surrogate(self, trace: LatentTrace, cuts: CutDraws) -> Tensor:
         """Return the bound itself."""
@@ -90,7 +90,7 @@ class DReG(ImportanceGradient):
 
     def claims(self, num_particles: int) -> Mapping[str, Claim]:
         """Unbiased."""
-        return {"*": Unbiased("grad:iwae")}
+        return {"*": Unbiased(f"grad:iwae[{num_particles}]")}
 
     def surrogate(self, trace: LatentTrace, cuts: CutDraws) -> Tensor:
         """Return the generative part plus the path with squared weights."""
@@ -104,7 +104,8 @@ class STL(ImportanceGradient):
 
     For one particle the score part has mean zero, so this is the ELBO's gradient without bias, and without variance where
     the guide is the posterior. For more, weights and scores are correlated, and the guide's gradient is biased by
-    $\mathbb{E} \sum_k \tilde w_k \nabla_\phi \log q_\phi(z_k \mid x)$, which is how reweighted wake-sleep trains a guide.
+    $\mathbb{E} \sum_k \tilde w_k \nabla_\phi \log q_\phi(z_k \mid x)$, which is how reweighted wake-sleep trains a guide. The
+    expectation of what is left is called `grad:stl[K]` in claims.
 
     References:
         Roeder, Wu & Duvenaud (2017), arXiv:1703.09194.
@@ -115,11 +116,9 @@ class STL(ImportanceGradient):
     def claims(self, num_particles: int) -> Mapping[str, Claim]:
         """Unbiased for one particle; for more, biased for the guide's parameters."""
         if num_particles == 1:
-            return {"*": Unbiased("grad:iwae")}
-        return {
-            INFERENCE: Biased("grad:iwae", "grad:iwae + E sum_k normalised_weight_k grad:log_guide_k"),
-            GENERATIVE: Unbiased("grad:iwae"),
-        }
+            return {"*": Unbiased("grad:iwae[1]")}
+        bound = f"grad:iwae[{num_particles}]"
+        return {INFERENCE: Biased(bound, f"grad:stl[{num_particles}]"), GENERATIVE: Unbiased(bound)}
 
     def surrogate(self, trace: LatentTrace, cuts: CutDraws) -> Tensor:
         """Return the generative part plus the path."""

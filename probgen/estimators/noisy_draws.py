@@ -45,7 +45,7 @@ class NoisyDraws:
         """Draw at a statement of the guide."""
         if statement.marked:
             return None
-        if statement.distribution.has_rsample:
+        if statement.pathwise:
             drawn = Drawn(statement.distribution(), reparameterized=True)
         else:
             relaxation = relaxation_of(statement)

@@ -54,9 +54,9 @@ class REINFORCE(Estimator):
 
     Claims:
         value: unbiased for the ELBO; a lower bound on `log_prob`.
-        gradient: unbiased, for all parameters. With `normalise_variance` the guide's (`inference.*`) is biased: its
-            score-function part is that of the ELBO divided by $\max(1, \sqrt{v})$ at the state's $v$. The baseline's own
-            parameters (`baseline.*`) follow a regression target.
+        gradient: unbiased, for all parameters. With `normalise_variance` the guide's (`inference.*`) is biased: the target
+            `nvil` is the ELBO's with its score-function part divided by $\max(1, \sqrt{v})$ at the state's $v$. The
+            baseline's own parameters (`baseline.*`) follow a regression target.
 
     Example:
         >>> estimator = REINFORCE(num_particles=4)
@@ -111,9 +111,7 @@ class REINFORCE(Estimator):
         """Unbiased in value and gradient, but for the rescaling by `normalise_variance`."""
         gradient: dict[str, Claim] = {"baseline.*": Heuristic("regression target")}
         if self.normalise_variance:
-            gradient[INFERENCE] = Biased(
-                "grad:elbo", "grad:elbo with its score-function part / max(1, sqrt(state.variance))"
-            )
+            gradient[INFERENCE] = Biased("grad:elbo", "grad:nvil")
             gradient[GENERATIVE] = Unbiased("grad:elbo")
         else:
             gradient["*"] = Unbiased("grad:elbo")

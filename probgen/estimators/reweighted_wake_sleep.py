@@ -49,10 +49,11 @@ class ReweightedWakeSleep(Estimator):
         `sleep` the score $\log q(z \mid x)$ of each dream, `(N,)`.
 
     Claims:
-        value: (of `wake`) unbiased for the expected bound `iwae`, a lower bound on `log_prob`, and consistent for it.
+        value: in `wake` unbiased for the expected bound `iwae[K]`, a lower bound on `log_prob`, and consistent for it; in
+            `sleep` unbiased for the score $\mathbb{E}_{p(x, z)}[\log q(z \mid x)]$, called `sleep`.
         gradient: `generative.*`: consistent for that of `log_prob`. `inference.*`: consistent for that of `wake_phi`,
             $\mathrm{KL}(p(z \mid x) \,\|\, q(z \mid x))$. `sleep.*`, which are the same parameters in `sleep`: unbiased for
-            that of `sleep_phi`, $-\mathbb{E}_{p(x, z)}[\log q(z \mid x)]$.
+            that of `sleep`.
 
     Example:
         >>> for name, claim in ReweightedWakeSleep().claims.gradient.items():
@@ -84,9 +85,13 @@ class ReweightedWakeSleep(Estimator):
         if self.wake_guide:
             gradient[INFERENCE] = Consistent("grad:wake_phi", "num_particles")
         if self.sleep_guide:
-            gradient[_SLEEP + "*"] = Unbiased("grad:sleep_phi")
-        value = [Unbiased("iwae"), LowerBound("log_prob"), Consistent("log_prob", "num_particles")]
-        return Claims(value=value, gradient=gradient)
+            gradient[_SLEEP + "*"] = Unbiased("grad:sleep")
+        bound = [
+            Unbiased(f"iwae[{self.num_particles}]"),
+            LowerBound("log_prob"),
+            Consistent("log_prob", "num_particles"),
+        ]
+        return Claims(value={"wake": bound, "sleep": Unbiased("sleep")} if self.sleep_guide else bound, gradient=gradient)
 
     def phases(self, model: LatentVariable) -> Sequence[Phase]:
         """Return `wake`, which trains the model and, with `wake_guide`, the guide; then `sleep` where it is asked for."""

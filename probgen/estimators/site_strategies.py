@@ -64,7 +64,8 @@ class SiteStrategies(Estimator):
 
     Claims:
         value: unbiased for the ELBO and a lower bound on `log_prob`, unless a site is relaxed: then biased, its target being
-            the same expression at relaxed draws.
+            the same expression at relaxed draws. (`relaxed-elbo[τ]` where all sites are relaxed alike, and
+            `elbo-with[b relaxed-elbo 0.5]` where it is the site `b`.)
         gradient: unbiased, for all parameters, unless a strategy is biased; then that strategy's target. Without noise where
             every site is enumerated. Baselines (`baseline.*`) follow a regression target.
 
@@ -73,7 +74,7 @@ class SiteStrategies(Estimator):
         >>> print(SiteStrategies({"k": Enumerate(), "b": Reinforce(LeaveOneOut())}, num_particles=2).claims.value[0])
         unbiased for elbo
         >>> print(SiteStrategies(otherwise=Relax(temperature=0.5)).claims.for_parameter("encoder.weight"))
-        biased for grad:elbo; unbiased for grad:relaxed-elbo
+        biased for grad:elbo; unbiased for grad:relaxed-elbo[0.5]
 
     References:
         Schulman, Heess, Weber & Abbeel (2015), Gradient estimation using stochastic computation graphs, arXiv:1506.05254.
@@ -102,7 +103,8 @@ class SiteStrategies(Estimator):
         self.analytic_kl = analytic_kl
         self.max_assignments = max_assignments
         self._sizes: Mapping[str, int] | None = None
-        self.objective = Objective("relaxed-elbo" if self._value_targets else "elbo", "nats", "maximise")
+        relaxed = any(strategy.value_target(analytic_kl=analytic_kl) for strategy in self._all)
+        self.objective = Objective("relaxed-elbo" if relaxed else "elbo", "nats", "maximise")
         for strategy in self._all:
             if isinstance(strategy, Reinforce) and num_particles < strategy.baseline.fewest_particles:
                 raise ConfigurationError(
@@ -129,10 +131,6 @@ class SiteStrategies(Estimator):
         return (*self.strategies.values(), self.otherwise)
 
     @property
-    def _value_targets(self) -> list[str]:
-        return sorted({strategy.value_target for strategy in self._all if strategy.value_target})
-
-    @property
     def _baselines(self) -> dict[int, Baseline]:
         """Every baseline once, by the place of the first strategy that has it."""
         found: dict[int, Baseline] = {}
@@ -144,12 +142,22 @@ class SiteStrategies(Estimator):
     @property
     def claims(self) -> Claims:
         """Unbiased in value and gradient, unless a strategy has a target of its own."""
-        gradients = sorted({strategy.gradient_target for strategy in self._all if strategy.gradient_target})
         value: list[Claim] = [Unbiased("elbo"), LowerBound("log_prob")]
-        if self._value_targets:
-            value = [Biased("elbo", " and ".join(self._value_targets))]
-        gradient = Biased("grad:elbo", " and ".join(gradients)) if gradients else Unbiased("grad:elbo")
+        if target := self._target([each.value_target(analytic_kl=self.analytic_kl) for each in self._all]):
+            value = [Biased("elbo", target)]
+        target = self._target([each.gradient_target(analytic_kl=self.analytic_kl) for each in self._all])
+        gradient = Biased("grad:elbo", f"grad:{target}") if target else Unbiased("grad:elbo")
         return Claims(value=value, gradient={"baseline.*": Heuristic("regression target"), "*": gradient})
+
+    def _target(self, targets: Sequence[str | None]) -> str | None:
+        """Return the name of what the strategies' targets, in the order of `_all`, make together; None for the ELBO."""
+        if not self.strategies or not any(targets):
+            return targets[-1]  # that of `otherwise`; None where there is no target at all
+        names = [*self.strategies, "*"]
+        parts = [
+            f"{name} {target.replace('[', ' ').rstrip(']')}" for name, target in zip(names, targets, strict=True) if target
+        ]
+        return f"elbo-with[{', '.join(parts)}]"
 
     @property
     def learned(self) -> nn.Module | None:
@@ -227,7 +235,7 @@ class SiteStrategies(Estimator):
         names = list(self.strategies)
         if statement.name in self.strategies:
             return names.index(statement.name), self.strategies[statement.name]
-        if statement.distribution.has_rsample and not statement.marked:
+        if statement.pathwise and not statement.marked:
             return len(names), Reparam()
         return len(names), self.otherwise
 

@@ -38,8 +38,8 @@ class StraightThrough(Estimator):
 
     Claims:
         value: unbiased for the ELBO, a lower bound on `log_prob`.
-        gradient: biased for the ELBO's; its target is the expression above for the guide's parameters, and the ELBO's own
-            gradient for the model's.
+        gradient: biased for the ELBO's; its target, `grad:straight-through-elbo`, is the expression above for the guide's
+            parameters, and the ELBO's own gradient for the model's.
 
     Example:
         >>> print(StraightThrough().claims.value[0])

@@ -24,11 +24,17 @@ class Strategy(abc.ABC):
     by name: `Reinforce`, which adds the score, and `Enumerate`, which takes every value.
     """
 
-    value_target: str | None = None
-    """What the estimator's value estimates in the place of the ELBO, when a site has this strategy; None for the ELBO."""
+    def value_target(self, *, analytic_kl: bool) -> str | None:
+        """Return what the estimator's value estimates in the place of the ELBO, when its sites have this strategy.
 
-    gradient_target: str | None = None
-    """The same for the gradient; None for the ELBO's."""
+        Args:
+            analytic_kl: Whether closed-form divergences are used where they hold.
+        """
+        return None
+
+    def gradient_target(self, *, analytic_kl: bool) -> str | None:
+        """Return the quantity whose gradient the estimator's is, in the place of the ELBO's."""
+        return None
 
     @abc.abstractmethod
     def draw(self, statement: Statement, state: State) -> Drawn:
@@ -52,9 +58,9 @@ class Reparam(Strategy):
 
     def draw(self, statement: Statement, state: State) -> Drawn:
         """Draw as the program says."""
-        if not statement.distribution.has_rsample:
+        if not statement.pathwise:
             raise CapabilityError(
-                f"Reparam: expected a distribution with rsample at {statement.name!r}; got a "
+                f"Reparam: expected a distribution whose draws carry its gradient at {statement.name!r}; got a "
                 f"{type(statement.distribution).__name__}. Use Reinforce, Enumerate or a relaxation there."
             )
         return Drawn(statement.distribution(), reparameterized=True)
@@ -126,8 +132,6 @@ class Relax(Strategy):
         self.final_temperature = final
         self.anneal_steps = anneal_steps
         self.hard = hard
-        self.value_target = None if hard else "relaxed-elbo"
-        self.gradient_target = "grad:elbo at hard draws along relaxed ones" if hard else "grad:relaxed-elbo"
 
     def draw(self, statement: Statement, state: State) -> Drawn:
         """Draw a relaxed value, or the hard one with the relaxed one's gradient."""
@@ -136,6 +140,23 @@ class Relax(Strategy):
         soft = relaxation.soft(noisy, self.temperature_at(state))
         value = relaxation.hard(noisy) + soft - soft.detach() if self.hard else soft
         return Drawn(value, reparameterized=True, relaxed=True)
+
+    def value_target(self, *, analytic_kl: bool) -> str | None:
+        """Return the relaxed bound, or None where values are hard."""
+        return None if self.hard else self.gradient_target(analytic_kl=analytic_kl)
+
+    def gradient_target(self, *, analytic_kl: bool) -> str:
+        """Return the relaxed bound.
+
+        A closed-form divergence has another mean than the scores, continued to relaxed values, that may stand for it.
+        """
+        return f"{'hard-' * self.hard}relaxed-elbo{'' if analytic_kl else '-by-scores'}[{self._schedule}]"
+
+    @property
+    def _schedule(self) -> str:
+        """The temperatures in short: `1`, or `1..0.5/10000` where it changes in so many steps."""
+        first, final = f"{self.temperature:g}", f"{self.final_temperature:g}"
+        return first if first == final else f"{first}..{final}/{self.anneal_steps}"
 
     def temperature_at(self, state: State) -> Tensor | float:
         """Return the temperature of the step that has `state`."""
@@ -160,7 +181,9 @@ class PassThrough(Strategy):
         Bengio, Léonard & Courville (2013), arXiv:1308.3432.
     """
 
-    gradient_target = "grad:elbo at hard draws along their means"
+    def gradient_target(self, *, analytic_kl: bool) -> str:
+        """Return the bound at hard draws along their means."""
+        return "straight-through-elbo"
 
     def draw(self, statement: Statement, state: State) -> Drawn:
         """Draw the value, with the gradient of its mean."""

@@ -45,12 +45,12 @@ class VIMCO(Estimator):
         $\mathcal{L}_K(x) = \mathbb{E} \hat L$ of each example, `(N,)`, as `IWAE` does. `info` has `effective_particles`.
 
     Claims:
-        value: unbiased for $\mathcal{L}_K$, a lower bound on `log_prob`, and consistent for it as $K$ grows.
+        value: unbiased for $\mathcal{L}_K$, called `iwae[K]`, a lower bound on `log_prob`, and consistent for it as $K$ grows.
         gradient: unbiased, for all parameters.
 
     Example:
         >>> print(VIMCO().claims.for_parameter("guide.weight"))
-        unbiased for grad:iwae
+        unbiased for grad:iwae[5]
 
     References:
         Mnih & Rezende (2016), arXiv:1602.06725.
@@ -69,9 +69,10 @@ class VIMCO(Estimator):
     @property
     def claims(self) -> Claims:
         """Unbiased for the bound, in value and gradient."""
+        bound = f"iwae[{self.num_particles}]"
         return Claims(
-            value=[Unbiased("iwae"), LowerBound("log_prob"), Consistent("log_prob", knob="num_particles")],
-            gradient={"*": Unbiased("grad:iwae")},
+            value=[Unbiased(bound), LowerBound("log_prob"), Consistent("log_prob", knob="num_particles")],
+            gradient={"*": Unbiased(f"grad:{bound}")},
         )
 
     def phases(self, model: LatentVariable) -> Sequence[Phase]:

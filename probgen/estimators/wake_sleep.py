@@ -40,13 +40,13 @@ class WakeSleep(Estimator):
         $\log q(z \mid x)$ of each dream, shaped alike.
 
     Claims:
-        value: (of `wake`) unbiased for the ELBO, a lower bound on `log_prob`.
-        gradient: `generative.*`: unbiased for the ELBO's. `inference.*`: unbiased for that of `sleep_phi`, which is
-            $-\mathbb{E}_{p(x, z)}[\log q(z \mid x)]$.
+        value: in `wake` unbiased for the ELBO, a lower bound on `log_prob`; in `sleep` unbiased for the score
+            $\mathbb{E}_{p(x, z)}[\log q(z \mid x)]$, called `sleep`.
+        gradient: `generative.*`: unbiased for the ELBO's. `inference.*`: unbiased for that of `sleep`.
 
     Example:
         >>> print(WakeSleep().claims.for_parameter("inference.encoder.weight"))
-        unbiased for grad:sleep_phi
+        unbiased for grad:sleep
 
     References:
         Hinton, Dayan, Frey & Neal (1995), The wake-sleep algorithm for unsupervised neural networks. Science 268.
@@ -59,8 +59,8 @@ class WakeSleep(Estimator):
     def claims(self) -> Claims:
         """Unbiased for two objectives, one for each group of parameters."""
         return Claims(
-            value=[Unbiased("elbo"), LowerBound("log_prob")],
-            gradient={GENERATIVE: Unbiased("grad:elbo"), INFERENCE: Unbiased("grad:sleep_phi")},
+            value={"wake": [Unbiased("elbo"), LowerBound("log_prob")], "sleep": Unbiased("sleep")},
+            gradient={GENERATIVE: Unbiased("grad:elbo"), INFERENCE: Unbiased("grad:sleep")},
         )
 
     def phases(self, model: LatentVariable) -> Sequence[Phase]:

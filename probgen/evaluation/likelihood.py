@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from probgen.batch import Batch
-from probgen.capabilities import BoundedLikelihood, LatentVariable, capabilities
+from probgen.capabilities import BoundedLikelihood, LatentVariable, LogPartition, UnnormalizedDensity, capabilities
 from probgen.claims import Claim, Exact, LowerBound, UpperBound
 from probgen.data.view import View
 from probgen.density import Density
@@ -22,25 +22,29 @@ from probgen.evaluation.histogram import histogram_log_prob
 from probgen.evaluation.importance import importance_scores
 from probgen.evaluation.metric import Kind, Metric, mean_metric, negated
 from probgen.evaluation.subject import Subject
+from probgen.streams import seeded_streams
 
 __all__ = ["likelihood_metrics"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Figure:
-    """Numbers in nats, one for each example, in the units of the view."""
+    """Numbers in nats, one for each example, in the units of the view, and the standard error of what all of them share."""
 
     name: str
     values: Tensor
     kind: Kind
     note: str = ""
+    shared_stderr: float = 0.0
 
 
 def likelihood_metrics(subject: Subject) -> list[Metric]:
     r"""Return what can be said of the model's likelihood on held-out data.
 
     A `Density` has `log_likelihood`, exactly. A `LatentVariable` has `elbo` and `importance_sampled_log_likelihood`; any
-    other `BoundedLikelihood` has `log_prob_bound`, of the kind that it claims. Where the data lie on a finite lattice,
+    other `BoundedLikelihood` has `log_prob_bound`, of the kind that it claims. An `UnnormalizedDensity` that estimates its
+    log-partition has `log_likelihood`, an estimate whose standard error holds that of the log-partition. Where the data
+    lie on a finite lattice,
 
     $$\texttt{bits\_per\_dim} = -\frac{\log_2 p(x)}{D}$$
 
@@ -48,7 +52,7 @@ def likelihood_metrics(subject: Subject) -> list[Metric]:
     training data. Dequantised figures are lower bounds for the discrete data, and their bits upper bounds.
 
     Raises:
-        CapabilityError: the model is none of these.
+        CapabilityError: the model is none of these, or does not estimate its log-partition.
     """
     figures = _figures(subject)
     (offsets,) = subject.per_example("units", lambda batch: (_log_abs_det(subject, batch),))
@@ -70,10 +74,12 @@ def _figures(subject: Subject) -> list[_Figure]:
         figures += _importance_sampled(subject)
     elif BoundedLikelihood in held and Density not in held:
         figures.append(_bound(subject))
+    elif UnnormalizedDensity in held and Density not in held:
+        figures.append(_normalised(subject))
     if not figures:
         raise CapabilityError(
-            f"likelihood: expected a Density, a LatentVariable or a BoundedLikelihood; got {type(subject.model).__name__}. "
-            "Use the two-sample tests; an unnormalised density needs an estimate of its log-partition first."
+            f"likelihood: expected a Density, a LatentVariable, a BoundedLikelihood or an UnnormalizedDensity; got "
+            f"{type(subject.model).__name__}. Use the two-sample tests."
         )
     return figures
 
@@ -108,6 +114,32 @@ def _bound(subject: Subject) -> _Figure:
     claim: Claim = model.bound_claim
     (values,) = subject.per_example("bound", lambda batch: (model.log_prob_bound(batch.x, batch.context),))
     return _Figure("log_prob_bound", values, _kind_of(claim), f"the model claims: {claim}")
+
+
+def _normalised(subject: Subject) -> _Figure:
+    model = subject.model
+    if model.context_shape is not None:
+        raise CapabilityError(
+            f"likelihood: expected an unnormalised density without context; got {type(model).__name__} with contexts of "
+            f"shape {tuple(model.context_shape)}, each with a log-partition of its own. Use the two-sample tests."
+        )
+    with seeded_streams(subject.seed, "evaluation/log_partition"):
+        found: LogPartition = model.log_partition(num_particles=subject.num_particles)
+    (values,) = subject.per_example("energy", lambda batch: (-model.energy(batch.x),))
+    kind: Kind = "exact" if isinstance(found.claim, Exact) else "estimate"
+    return _Figure(
+        "log_likelihood", values - float(found.value), kind, _log_partition_note(found), shared_stderr=float(found.stderr)
+    )
+
+
+def _log_partition_note(found: LogPartition) -> str:
+    """Return in words which log-partition was subtracted, and on which side of the truth that leaves a log-likelihood."""
+    sides = {
+        LowerBound: "; in expectation at most the true one, so the log-likelihood errs upwards",
+        UpperBound: "; in expectation at least the true one, so the log-likelihood errs downwards",
+    }
+    value, stderr = float(found.value), float(found.stderr)
+    return f"log-partition {value:.2f} ± {stderr:.2f} nats by {found.method}{sides.get(type(found.claim), '')}"
 
 
 def _kind_of(claim: Claim) -> Kind:
@@ -151,11 +183,20 @@ def _in_own_units(figure: _Figure, offsets: Tensor, view: View) -> _Figure:
         notes.append(f"of the {view.unit} of the view {view.name!r}, which are not the raw data")
     elif not _is_discrete(view):
         notes.append(f"a density in {view.unit}")
-    return _Figure(figure.name, figure.values + offsets, kind, "; ".join(filter(None, notes)))  # pyright: ignore[reportArgumentType]
+    note = "; ".join(filter(None, notes))
+    return dataclasses.replace(figure, values=figure.values + offsets, kind=kind, note=note)
 
 
 def _nats(figure: _Figure) -> Metric:
-    return mean_metric(figure.name, figure.values, kind=figure.kind, unit="nats", note=figure.note)
+    metric = mean_metric(figure.name, figure.values, kind=figure.kind, unit="nats", note=figure.note)
+    return _with_shared(metric, figure.shared_stderr)
+
+
+def _with_shared(metric: Metric, stderr: float) -> Metric:
+    """Return the metric with an error that all its examples share, which their mean does not make smaller."""
+    if metric.stderr is None or not stderr:
+        return metric
+    return dataclasses.replace(metric, stderr=math.hypot(metric.stderr, stderr))
 
 
 def _bits_per_dim(name: str, figure: _Figure, subject: Subject) -> Metric:
@@ -163,7 +204,9 @@ def _bits_per_dim(name: str, figure: _Figure, subject: Subject) -> Metric:
     note = f"of {figure.name}, over {entries} entries of {subject.view.levels} levels"
     if subject.view.dequantised:
         note += ", uniform dequantisation" if figure.kind != "exact" else ", no dequantisation"
-    return mean_metric(name, figure.values / (-entries * math.log(2)), kind=negated(figure.kind), unit="bits/dim", note=note)
+    scale = entries * math.log(2)
+    metric = mean_metric(name, figure.values / -scale, kind=negated(figure.kind), unit="bits/dim", note=note)
+    return _with_shared(metric, figure.shared_stderr / scale)
 
 
 def _is_discrete(view: View) -> bool:

@@ -54,7 +54,7 @@ def probgen_estimators() -> list[EstimatorSpec]:
                     "str",
                     "simple",
                     "How much an error counts at each time.",
-                    choices=("simple", "min-snr", "likelihood"),
+                    choices=("simple", "event", "velocity", "min-snr", "likelihood"),
                 ),
             ),
             reference="Vincent (2011); Ho, Jain & Abbeel (2020), arXiv:2006.11239.",
@@ -230,6 +230,12 @@ def probgen_estimators() -> list[EstimatorSpec]:
                 Option("analytic_kl", "bool", default=True, help="Use the KL divergence in closed form where one is known."),
             ),
             reference="Bengio, Léonard & Courville (2013), arXiv:1308.3432.",
+        ),
+        EstimatorSpec(
+            "variational-diffusion",
+            "Variational bound of a diffusion model in discrete time, at one random step for each example.",
+            "probgen.estimators.variational_diffusion:VariationalDiffusion",
+            reference="Sohl-Dickstein et al. (2015), arXiv:1503.03585; Ho, Jain & Abbeel (2020), arXiv:2006.11239.",
         ),
         EstimatorSpec(
             "vimco",

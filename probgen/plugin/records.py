@@ -89,7 +89,7 @@ class Registered(Generic[SpecType]):
         """The distribution and its version: `probgen-flows 0.1`."""
         return f"{self.distribution} {self.version}"
 
-    def load(self, field: Literal["target", "recipe", "examples"] = "target") -> Any:
+    def load(self, field: Literal["target", "recipe", "examples", "problems"] = "target") -> Any:
         """Import and return what the import string in `field` names; None where the spec leaves it empty.
 
         Raises:

@@ -143,6 +143,11 @@ class EstimatorSpec(Spec):
         target: Import string of the class, a `probgen.Estimator`, whose `build` is called with the options as keywords.
         options: What can be set about it.
         reference: The paper.
+        problems: Import string of a function that returns further `probgen.testing.Problem`s for the conformance kit to hold
+            the estimator's claims against; or empty.
+
+    Raises:
+        PluginLoadError: a field is malformed; the message says which and how.
     """
 
     kind: ClassVar[str] = "estimator"
@@ -150,6 +155,11 @@ class EstimatorSpec(Spec):
 
     options: Sequence[Option] = ()
     reference: str = ""
+    problems: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_import_string("problems")
 
 
 @dataclasses.dataclass(frozen=True)

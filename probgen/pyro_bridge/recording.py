@@ -19,6 +19,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from probgen.errors import CapabilityError, ConfigurationError
+from probgen.pyro_bridge.straight_through import passes_straight_through
 
 __all__ = ["PARTICLES", "Draw", "Drawn", "ParticlePlate", "Record", "Recorder", "Statement"]
 
@@ -46,6 +47,11 @@ class Statement:
     scale: float | Tensor
     mask: Tensor | bool | None
     frames: tuple[Any, ...]
+
+    @property
+    def pathwise(self) -> bool:
+        """Whether draws of the distribution carry the gradient of its parameters, as those of `rsample` should."""
+        return self.distribution.has_rsample and not passes_straight_through(self.distribution)
 
     @cached_property
     def shape(self) -> torch.Size:
@@ -152,6 +158,20 @@ class Recorder(Messenger):
         self.params: set[str] = set()
         self._answers: dict[str, Drawn] = {}
 
+    def refuse_straight_through(self) -> None:
+        """Raise if a draw of the program's own carries the gradient of another value, which no estimator asked for.
+
+        Raises:
+            CapabilityError: there is one.
+        """
+        for name, record in self.records.items():
+            if name not in self._answers and not record.observed and passes_straight_through(record.distribution):
+                raise CapabilityError(
+                    f"{self.where}: expected draws without gradients or with their own; got {name!r}, a "
+                    f"{type(record.distribution).__name__}, whose rsample passes those of soft values straight through hard "
+                    "ones. Draw from Bernoulli or OneHotCategorical and use the estimator StraightThrough, which says so."
+                )
+
     def _pyro_sample(self, msg: Any) -> None:
         msg["stop"] = True
         if site_is_subsample(msg):
@@ -177,11 +197,12 @@ class Recorder(Messenger):
         if name in self.records:
             raise ConfigurationError(f"{self.where}: expected each site once; got {name!r} twice. Give each its own name.")
         answer = self._answers.get(name)
+        fields = _statement(msg)
         self.records[name] = Record(
-            **_statement(msg),
+            **fields,
             value=msg["value"],
             observed=msg["is_observed"] or bool(infer.get("was_observed")),
-            reparameterized=msg["fn"].has_rsample if answer is None else answer.reparameterized,
+            reparameterized=Statement(**fields).pathwise if answer is None else answer.reparameterized,
             relaxed=answer is not None and answer.relaxed,
             position=len(self.records),
         )

@@ -48,7 +48,7 @@ def run_pair(
     Raises:
         ConfigurationError: the two programs do not fit each other (a latent that only one of them draws, nothing observed, a
             plate of another size), it cannot be told where the batch is, or a `pyro.param` belongs to no module.
-        CapabilityError: a site asks to be enumerated.
+        CapabilityError: a site asks to be enumerated, or draws straight through (see `Recorder.refuse_straight_through`).
         ShapeError: a site has another shape in the guide than in the model.
 
     Example:
@@ -97,6 +97,7 @@ def _single(pair: LatentVariable, x: Tensor, context: Tensor | None, plated: int
     """Run the pair once, inside a plate of `plated` particles when there are several."""
     with param_scope(pair):
         guide = _run_guide(pair, x, context, plated, how)
+        guide.refuse_straight_through()
         model = _run_model(pair, x, context, plated, guide)
     return trace_of(pair, guide, model, len(x))
 
@@ -123,6 +124,7 @@ def _folded(
     contexts = None if context is None else context.repeat(num_particles, *(1 for _ in context.shape[1:]))
     with param_scope(pair):
         guide = _run_guide(pair, many, contexts, 1, how)
+        guide.refuse_straight_through()
         if any(len(many) not in record.shape for record in guide.records.values()):
             return None
         model = _run_model(pair, many, contexts, 1, guide)

@@ -101,7 +101,7 @@ def gallery_page(exhibits: Sequence[Exhibit], picture: bytes) -> str:
             f"<header><p class='kicker'>probgen gallery</p><h1>Models of {escape(data)}</h1>"
             f"<p class='lead'>{escape(lead)}</p></header>",
             section("Samples", shown),
-            section("Likelihood", _likelihoods(exhibits)),
+            section("Log-likelihoods", _likelihoods(exhibits)),
             section("Samples against data", _qualities(exhibits)),
         ],
     )

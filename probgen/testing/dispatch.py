@@ -57,6 +57,11 @@ class ScriptedNoise(TorchDispatchMode):
         self._uniforms = Uniforms(script, position=position)
         self._answerer = Answerer(script, self._uniforms, nodes=nodes)
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return no: torch's guard against compiling what follows costs as much as the rest of an operation."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:

@@ -30,7 +30,7 @@ from probgen.testing.script import Script
 __all__ = ["Replay", "exact_expectation", "exact_law", "replays_identically"]
 
 _RULES = (12, 16)
-"""Nodes of the two Gauss-Hermite rules. The second gives the result, the first says how far to trust it."""
+"""Nodes of the two Gauss-Hermite rules."""
 
 _SMALLEST_SCALE = 1e-6
 """Means and deviations below this count as zero when rules are compared."""
@@ -46,7 +46,7 @@ _SENTINEL = 0x5EED_5EED
 _PROJECTED_EXCESS = 20
 
 
-def exact_expectation(fn: Callable[[], Any], *, max_paths: int = 20_000) -> Moments:
+def exact_expectation(fn: Callable[[], Any], *, max_paths: int = 20_000, rules: tuple[int, int] = _RULES) -> Moments:
     """Return the exact moments of what `fn` returns, over the random torch operations that it calls.
 
     Discrete draws (Bernoulli, multinomial, integers, permutations, dropout, comparisons of `rand` with a probability) are
@@ -56,6 +56,7 @@ def exact_expectation(fn: Callable[[], Any], *, max_paths: int = 20_000) -> Mome
     Args:
         fn: Returns a tensor, a dict of tensors or a sequence of tensors, of the same shapes at every call.
         max_paths: Refuse programs with more paths. With normal variables it holds for each of the two quadrature rules.
+        rules: Nodes of these for each normal variable; the second gives the result, the first says how far to trust it.
 
     Raises:
         NotEnumerable: an operation is neither discrete nor normal (exponential, gamma, arithmetic on `rand`), the paths are
@@ -74,11 +75,11 @@ def exact_expectation(fn: Callable[[], Any], *, max_paths: int = 20_000) -> Mome
         >>> exact_expectation(lambda: torch.randn(()) ** 4).mean
         tensor([3.0000], dtype=torch.float64)
     """
-    coarse, smooth = _moments(fn, max_paths=max_paths, nodes=_RULES[0])
+    coarse, smooth = _moments(fn, max_paths=max_paths, nodes=rules[0])
     if not smooth:
         return coarse.moments()
-    fine, _ = _moments(fn, max_paths=max_paths, nodes=_RULES[1])
-    return _compared(coarse.moments(), fine.moments(), tolerance=fine.resolution)
+    fine, _ = _moments(fn, max_paths=max_paths, nodes=rules[1])
+    return _compared(coarse.moments(), fine.moments(), tolerance=fine.resolution, rules=rules)
 
 
 def exact_law(fn: Callable[[], Any], *, max_paths: int = 20_000, nodes: int = _RULES[1]) -> FiniteLaw:
@@ -211,7 +212,7 @@ def _same_state(one: Any, other: Any) -> bool:
     return bool(np.array_equal(one, other))
 
 
-def _compared(coarse: Moments, fine: Moments, *, tolerance: float) -> Moments:
+def _compared(coarse: Moments, fine: Moments, *, tolerance: float, rules: tuple[int, int]) -> Moments:
     """Return the finer moments, with how far the coarser ones are from them.
 
     Raises:
@@ -222,7 +223,7 @@ def _compared(coarse: Moments, fine: Moments, *, tolerance: float) -> Moments:
     variance_error = _largest(fine.variance - coarse.variance) / size**2
     if error > tolerance:
         raise NotEnumerable(
-            f"normal noise that the result is not smooth in ({_RULES[0]} and {_RULES[1]} nodes disagree by {error:.1e})"
+            f"normal noise that the result is not smooth in ({rules[0]} and {rules[1]} nodes disagree by {error:.1e})"
         )
     return dataclasses.replace(fine, error=error, variance_error=variance_error)
 

@@ -177,7 +177,7 @@ def _events(density: Any) -> Tensor | None:
         events = density.enumerate_support()
         return events.reshape(len(events), -1)
     entries = math.prod(density.event_shape)
-    if density.support is constraints.nonnegative_integer and entries == 1:
+    if isinstance(density.support, type(constraints.nonnegative_integer)) and entries == 1:
         return torch.arange(float(_LARGEST_ENUMERATION))[:, None]  # mass beyond shows as a sum below 1
     try:
         choices = levels(density.support)

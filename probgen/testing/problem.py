@@ -43,10 +43,12 @@ class Oracle:
     Args:
         compute: Returns it for each example, `(N,)`, or as a scalar, differentiable in the parameters that it depends on.
         maximised: Whether training makes it larger, so that a surrogate's gradient is that of minus its batch mean.
+        arguments: What may stand in brackets behind its name, `""` for no brackets; None for anything.
     """
 
     compute: Callable[[Situation], Tensor]
     maximised: bool = False
+    arguments: tuple[str, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,7 +79,9 @@ class Problem:
 
     def knows(self, quantity: str) -> bool:
         """Whether the quantity of this name, or the one that it is the gradient of, is known here."""
-        return QuantityName.of(quantity).base in self.oracles
+        parts = QuantityName.of(quantity)
+        oracle = self.oracles.get(parts.base)
+        return oracle is not None and (oracle.arguments is None or parts.argument in oracle.arguments)
 
     def quantity(self, name: str, situation: Situation) -> Tensor:
         """Return a known quantity, `(N,)` or a scalar, differentiable."""

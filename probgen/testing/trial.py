@@ -5,9 +5,13 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
+from typing import TYPE_CHECKING
 
 from probgen.testing.seeds import derive_seed
 from probgen.testing.verdict import Outcome, Tier, Verdict
+
+if TYPE_CHECKING:
+    from probgen.testing.problem import Problem
 
 __all__ = ["Judgement", "Level", "NotApplicable", "Trial", "conforms", "exactly", "fails", "undecided"]
 
@@ -60,6 +64,7 @@ class Trial:
         subject: The subject's name.
         level: How hard to look.
         entropy: From which all seeds follow; None for the session's.
+        problems: Problems to hold an estimator against, besides the kit's own.
 
     Example:
         >>> Trial("normalised", "acme/rocket", Level.QUICK, entropy=3).seed("first") == derive_seed(
@@ -72,6 +77,7 @@ class Trial:
     subject: str
     level: Level = Level.QUICK
     entropy: int | None = None
+    problems: tuple[Problem, ...] = ()
 
     def seed(self, *parts: object) -> int:
         """Return the seed of the draws that `parts` describe."""

@@ -102,7 +102,7 @@ class TestInTheGame:
         torch.testing.assert_close(estimate.value, torch.full((2000,), 4.0, dtype=torch.float64))
         assert estimate.info["penalty"].item() == pytest.approx(5 * (3 - 1) ** 2)
         assert flat_gradient(phase, estimate.surrogate).item() == pytest.approx(-4 + 5 * 2 * (3 - 1) * 3)
-        assert str(estimator.claims.for_parameter("critic.curvature")) == "unbiased for grad:wasserstein+gradient-penalty"
+        assert str(estimator.claims.for_parameter("critic.curvature")) == "unbiased for grad:wasserstein[gradient-penalty]"
 
     def test_the_generator_does_not_pay(self):
         with_one, without = (

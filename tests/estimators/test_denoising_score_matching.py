@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from helpers.draws import ERRORS, draws_of, flat_gradient, standard_errors
-from probgen import Batch, ConfigurationError, DenoisingScoreMatching, NoiseProcess, build_estimator
+from probgen import Batch, CapabilityError, ConfigurationError, DenoisingScoreMatching, NoiseProcess, build_estimator
 from probgen.claims import Unbiased
-from probgen.estimators.denoising_score_matching import Likelihood, MinSNR, Simple
+from probgen.estimators.denoising_score_matching import Event, Likelihood, MinSNR, Simple, Velocity
 
 TIMES = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
 
@@ -33,16 +33,29 @@ class Linear(nn.Module, NoiseProcess):
     def schedule(self, t):
         return torch.sigmoid(self.log_snr(t)).sqrt(), torch.sigmoid(-self.log_snr(t)).sqrt()
 
-    def denoise(self, x_t, t, context=None):
-        return self.slope * x_t + self.offset + (0 if context is None else context)
+    def denoise(self, z_t, t, context=None):
+        return self.slope * z_t + self.offset + (0 if context is None else context)
 
 
 class Ideal(Linear):
     """The best denoiser of normal data with standard deviation 2."""
 
-    def denoise(self, x_t, t, context=None):
+    def denoise(self, z_t, t, context=None):
         alpha, sigma = (factor[:, None] for factor in self.schedule(t))
-        return sigma * x_t / (4 * alpha.square() + sigma.square())
+        return sigma * z_t / (4 * alpha.square() + sigma.square())
+
+
+class Discrete(Linear):
+    """The same at three times."""
+
+    num_steps = 3
+
+
+class Rescaled(Linear):
+    """The same for events of half the size."""
+
+    def scaled(self, x):
+        return 2 * x, x.new_full((len(x),), 2 * math.log(2))
 
 
 class SwappedSchedule(Linear):
@@ -60,22 +73,27 @@ class MeanOverEntries(DenoisingScoreMatching):
         return type(estimate)(estimate.surrogate / 2, estimate.value / 2)
 
 
-def weight(weighting, model):
-    """Return the weights at TIMES, written out."""
-    ratio = model.log_snr(TIMES).exp()
+def weight(weighting, model, times):
+    """Return the weights at times, written out."""
+    ratio = model.log_snr(times).exp()
+    if isinstance(weighting, Event):
+        return 1 / ratio
+    if isinstance(weighting, Velocity):
+        return 1 + 1 / ratio
     if isinstance(weighting, MinSNR):
         return torch.minimum(ratio, torch.full_like(ratio, weighting.limit)) / ratio
     if isinstance(weighting, Likelihood):
-        return 0.5 * (model.range[0] - model.range[1]).expand(len(TIMES))
-    return torch.ones_like(TIMES)
+        return 0.5 * (model.range[0] - model.range[1]).expand(len(times))
+    return torch.ones_like(times)
 
 
 def closed_form(weighting, model, x):
-    """Return the loss of each event: the expectation over noise by hand, over time by quadrature."""
-    alpha, sigma = (factor[:, None, None] for factor in Linear.schedule(model, TIMES))
+    """Return the loss of each event: the expectation over noise by hand, over time by quadrature or, if discrete, a sum."""
+    times = TIMES if model.num_steps is None else torch.tensor([1 / 3, 2 / 3, 1.0], dtype=torch.float64)
+    alpha, sigma = (factor[:, None, None] for factor in Linear.schedule(model, times))
     noise_part = (1 - model.slope * sigma).square()
-    data_part = (model.slope * alpha * x + model.offset).square()
-    return (weight(weighting, model)[:, None] * (noise_part + data_part).sum(-1)).mean(0)
+    data_part = (model.slope * alpha * model.scaled(x)[0] + model.offset).square()
+    return (weight(weighting, model, times)[:, None] * (noise_part + data_part).sum(-1)).mean(0)
 
 
 BATCH = Batch(torch.tensor([[0.5, -1.0], [2.0, 0.3], [-0.7, 0.1]], dtype=torch.float64).repeat(100, 1))
@@ -91,10 +109,17 @@ def errors_of(model, estimator, weighting, *, gradient):
 
 @pytest.mark.parametrize("gradient", [False, True], ids=["value", "gradient"])
 class TestAgainstQuadrature:
-    @pytest.mark.parametrize("weighting", [Simple(), MinSNR(limit=2.0), Likelihood()], ids=lambda w: w.name)
+    @pytest.mark.parametrize(
+        "weighting", [Simple(), Event(), Velocity(), MinSNR(limit=2.0), Likelihood()], ids=lambda w: w.name
+    )
     def test_claims_hold(self, weighting, gradient):
         """Also for the schedule's own parameters."""
         assert errors_of(Linear(), DenoisingScoreMatching(weighting=weighting), weighting, gradient=gradient) < ERRORS
+
+    @pytest.mark.parametrize("kind", [Discrete, Rescaled])
+    @pytest.mark.parametrize("weighting", [Simple(), MinSNR(limit=2.0)], ids=lambda w: w.name)
+    def test_claims_hold_in_discrete_time_and_on_another_scale(self, kind, weighting, gradient):
+        assert errors_of(kind(), DenoisingScoreMatching(weighting=weighting), weighting, gradient=gradient) < ERRORS
 
     def test_wrong_twins_are_seen(self, gradient):
         assert errors_of(SwappedSchedule(), DenoisingScoreMatching(), Simple(), gradient=gradient) > 2 * ERRORS
@@ -153,6 +178,10 @@ class TestContract:
         assert estimator.weighting == Likelihood()
         assert estimator.objective.unit == "nats"
         assert estimator.claims.value == (Unbiased("dsm[likelihood]"),)
+
+    def test_the_likelihoods_weighting_is_for_continuous_time(self):
+        with pytest.raises(CapabilityError, match=r"got Discrete of 3 steps\. Use VariationalDiffusion"):
+            DenoisingScoreMatching(weighting=Likelihood()).check(Discrete())
 
     @pytest.mark.parametrize("limit", [0.0, -1.0, math.nan])
     def test_wrong_options_are_refused(self, limit):

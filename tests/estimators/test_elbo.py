@@ -225,8 +225,8 @@ class TestCoupledExamples:
 class TestStatements:
     def test_claims_depend_on_beta(self):
         assert ELBO().claims.value == (Unbiased("elbo"), LowerBound("log_prob"))
-        assert ELBO(beta=2.0).claims.value == (Unbiased("beta-elbo"), LowerBound("log_prob"))
-        assert ELBO(beta=0.5).claims.value == (Unbiased("beta-elbo"),)
+        assert ELBO(beta=2.0).claims.value == (Unbiased("beta-elbo[2]"), LowerBound("log_prob"))
+        assert ELBO(beta=0.5).claims.value == (Unbiased("beta-elbo[0.5]"),)
         assert ELBO().claims.for_parameter("encoder.weight") == Unbiased("grad:elbo")
 
     def test_the_objective_bears_the_name_that_is_claimed(self):

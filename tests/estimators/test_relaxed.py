@@ -222,8 +222,11 @@ class TestGumbelSoftmax:
         assert slope.abs().sum() > 0
 
     def test_claims_and_options(self):
-        assert GumbelSoftmax().claims.value == (Biased("elbo", "relaxed-elbo"),)
-        assert GumbelSoftmax().claims.for_parameter("w") == Biased("grad:elbo", "grad:relaxed-elbo")
+        assert GumbelSoftmax().claims.value == (Biased("elbo", "relaxed-elbo[1]"),)
+        assert GumbelSoftmax().claims.for_parameter("w") == Biased("grad:elbo", "grad:relaxed-elbo[1]")
+        annealed = GumbelSoftmax(final_temperature=0.5, anneal_steps=100, analytic_kl=False)
+        assert annealed.claims.value == (Biased("elbo", "relaxed-elbo-by-scores[1..0.5/100]"),)
+        assert GumbelSoftmax(hard=True).claims.for_parameter("w") == Biased("grad:elbo", "grad:hard-relaxed-elbo[1]")
         assert GumbelSoftmax(hard=True).claims.value == (Unbiased("elbo"), LowerBound("log_prob"))
         assert (GumbelSoftmax().objective.name, GumbelSoftmax(hard=True).objective.name) == ("relaxed-elbo", "elbo")
         for options in ({"temperature": 0.0}, {"temperature": math.nan}, {"final_temperature": -1.0}):

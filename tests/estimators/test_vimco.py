@@ -160,8 +160,8 @@ def test_nearly_certain_programs_give_finite_numbers(estimator, dtype, size):
 class TestStatements:
     def test_claims(self):
         claims = VIMCO().claims
-        assert claims.value == (Unbiased("iwae"), LowerBound("log_prob"), Consistent("log_prob", "num_particles"))
-        assert claims.for_parameter("anything") == Unbiased("grad:iwae")
+        assert claims.value == (Unbiased("iwae[5]"), LowerBound("log_prob"), Consistent("log_prob", "num_particles"))
+        assert claims.for_parameter("anything") == Unbiased("grad:iwae[5]")
 
     def test_options_are_checked(self):
         with pytest.raises(ConfigurationError, match=r"VIMCO: expected num_particles of at least 2; got 1\. Use REINFORCE"):

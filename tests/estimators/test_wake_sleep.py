@@ -171,7 +171,8 @@ class TestWakeSleep:
         claims = WakeSleep().claims
         assert claims.value == (Unbiased("elbo"), LowerBound("log_prob"))
         assert claims.for_parameter("generative.decoder.weight") == Unbiased("grad:elbo")
-        assert claims.for_parameter("inference.encoder.weight") == Unbiased("grad:sleep_phi")
+        assert claims.for_parameter("inference.encoder.weight") == Unbiased("grad:sleep")
+        assert claims.for_value("sleep") == (Unbiased("sleep"),)
 
 
 def shared_model():

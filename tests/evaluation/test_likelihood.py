@@ -9,13 +9,14 @@ import torch
 from torch import nn
 from torch.distributions import constraints
 
-from probgen.capabilities import BoundedLikelihood, UnnormalizedDensity
+from probgen.capabilities import BoundedLikelihood, LogPartition, UnnormalizedDensity
 from probgen.claims import Biased, Exact, Heuristic, LowerBound, Unbiased, UpperBound
 from probgen.data.source import Source
 from probgen.density import Density
 from probgen.errors import CapabilityError
 from probgen.evaluation.likelihood import likelihood_metrics
 from probgen.evaluation.subject import Subject
+from probgen.supports import categorical
 
 MEANS = torch.tensor([10.0, -3.0])
 SPREADS = torch.tensor([4.0, 0.5])
@@ -178,8 +179,69 @@ def test_a_bound_is_of_the_kind_that_it_claims(claim, kind):
 
 
 def test_a_model_without_a_likelihood_says_so():
-    with pytest.raises(CapabilityError, match="log-partition first"):
+    with pytest.raises(CapabilityError, match="log-partition"):
         measured(Energy(), table().view("raw"))
+
+
+def test_a_conditional_energy_has_no_single_log_partition():
+    model = Energy()
+    model.context_shape = torch.Size([3])
+    source = Source(
+        name="labelled", splits={"train": torch.randn(30, 2)}, kind="real", labels={"train": torch.arange(30) % 3}
+    )
+    with pytest.raises(CapabilityError, match="without context"):
+        measured(model, source.view("raw", context="label"), split="train")
+
+
+class TestEstimatedLogPartition:
+    """The standard Gaussian, known by its energy and by what it is told of the constant."""
+
+    truth = math.log(2 * math.pi)
+
+    def found(self, claim, stderr=0.3, source=None):
+        model = Energy()
+        model._energy = lambda x, context: 0.5 * x.square().sum(1)
+        model._log_partition = lambda context, num_particles: LogPartition(
+            torch.tensor(self.truth), torch.tensor(stderr), claim, f"a guess from {num_particles} draws"
+        )
+        return measured(model, (source or table()).view("raw"), num_particles=7)["log_likelihood"]
+
+    def test_its_error_is_not_averaged_away(self):
+        source = table()
+        gaussian = measured(Gaussian(torch.zeros(2), torch.ones(2)), source.view("raw"))["log_likelihood"]
+        metric = self.found(LowerBound("log_partition"), source=source)
+        assert metric.value == pytest.approx(gaussian.value, rel=1e-6)
+        assert metric.stderr == pytest.approx(math.hypot(gaussian.stderr, 0.3), rel=1e-6)
+        assert gaussian.stderr < metric.stderr
+
+    def test_it_is_an_estimate_that_says_where_it_errs(self):
+        metric = self.found(LowerBound("log_partition"))
+        assert metric.kind == "estimate"
+        assert "1.84 ± 0.30 nats by a guess from 7 draws" in metric.note
+        assert "errs upwards" in metric.note
+        assert "errs downwards" in self.found(UpperBound("log_partition")).note
+
+    def test_where_it_is_exact_so_is_the_likelihood(self):
+        metric = self.found(Exact("log_partition"), stderr=0.0)
+        assert metric.kind == "exact"
+        assert "errs" not in metric.note
+
+    def test_bits_carry_the_error_too(self):
+        source = pictures()
+
+        class Flat(Energy):
+            support, event_shape = categorical(4), torch.Size([1, 2, 2])
+
+            def _energy(self, x, context):
+                return torch.zeros(len(x))
+
+            def _log_partition(self, context, num_particles):
+                value = torch.tensor(4 * math.log(4))
+                return LogPartition(value, torch.tensor(0.5), LowerBound("log_partition"), "counting")
+
+        metrics = measured(Flat(), source.view("categorical"))
+        assert metrics["bits_per_dim"].value == pytest.approx(2.0)
+        assert metrics["bits_per_dim"].stderr == pytest.approx(0.5 / (4 * math.log(2)))
 
 
 def test_batches_and_subsets_change_nothing_but_n():

@@ -9,7 +9,7 @@ from torch.distributions import constraints
 from probgen import MMD, Adversarial, Batch, ConfigurationError, SupportError, build, fit
 from probgen.plugin import registry
 from probgen_gan.examples import generators
-from probgen_gan.generator import Generator
+from probgen_gan.generator import DenseGenerator
 
 GAMES = ("minimax", "non-saturating", "wasserstein", "wasserstein-gp", "least-squares", "hinge", "dragan", "began")
 
@@ -34,14 +34,14 @@ class TestEveryKind:
 
 @pytest.mark.parametrize("loss", GAMES)
 def test_every_game_trains_it(loss):
-    generator = Generator(event_shape=(2,), noise_size=2, hidden=(8,))
+    generator = DenseGenerator(event_shape=(2,), noise_size=2, hidden=(8,))
     before = {name: value.clone() for name, value in generator.named_parameters()}
     fit(generator, torch.randn(64, 2), Adversarial.build(loss=loss), steps=4, batch_size=16)
     assert all((value != before[name]).any() for name, value in generator.named_parameters())
 
 
 def test_uniform_noise_fills_its_interval():
-    generator = Generator(event_shape=(1,), noise_size=1, hidden=(1,), noise="uniform", activation="tanh").double()
+    generator = DenseGenerator(event_shape=(1,), noise_size=1, hidden=(1,), noise="uniform", activation="tanh").double()
     with torch.no_grad():
         for layer in (generator.network[0], generator.network[-1]):
             layer.weight.fill_(1e-3)
@@ -53,7 +53,7 @@ def test_uniform_noise_fills_its_interval():
 
 def test_it_starts_where_the_data_are_once():
     x = 7.0 + 3.0 * torch.randn(400, 2)
-    generator = Generator(event_shape=(2,), hidden=(64,))
+    generator = DenseGenerator(event_shape=(2,), hidden=(64,))
     generator.initialize(Batch(x))
     draws = generator.sample((2000,))
     torch.testing.assert_close(draws.mean(0), x.mean(0), rtol=0.3, atol=1.0)
@@ -64,7 +64,7 @@ def test_it_starts_where_the_data_are_once():
 def test_kernel_means_bring_it_to_the_data():
     torch.manual_seed(0)
     x = torch.randn(2000, 2) * torch.tensor([1.0, 0.2]) + torch.tensor([2.0, -1.0])
-    generator = Generator(event_shape=(2,), noise_size=2, hidden=(16,))
+    generator = DenseGenerator(event_shape=(2,), noise_size=2, hidden=(16,))
     fit(generator, x, MMD(), steps=300, batch_size=200, learning_rate=3e-3)
     draws = generator.sample((4000,))
     torch.testing.assert_close(draws.mean(0), x.mean(0), rtol=0, atol=0.15)
@@ -91,5 +91,5 @@ def test_by_name_with_labels(name):
     ],
 )
 def test_refusals(options, error):
-    with pytest.raises(error, match="Generator"):
-        Generator(event_shape=(2,), **options)
+    with pytest.raises(error, match="DenseGenerator"):
+        DenseGenerator(event_shape=(2,), **options)

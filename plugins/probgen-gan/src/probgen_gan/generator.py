@@ -16,12 +16,12 @@ from probgen.errors import ConfigurationError, SupportError
 from probgen.nn import MLP
 from probgen.supports import support_name
 
-__all__ = ["Generator"]
+__all__ = ["DenseGenerator"]
 
 _NOISES = ("normal", "uniform")
 
 
-class Generator(nn.Module, Reparameterized):
+class DenseGenerator(nn.Module, Reparameterized):
     r"""A network that turns noise into events: something to draw from that cannot score.
 
     $$x = G(\varepsilon, c), \qquad \varepsilon \sim \mathcal{N}(0, I) \text{ or } \mathcal{U}(-1, 1)^H$$
@@ -46,7 +46,7 @@ class Generator(nn.Module, Reparameterized):
         ConfigurationError: a size is below 1, or the noise is unknown.
 
     Example:
-        >>> generator = Generator(event_shape=(1, 8, 8), support=constraints.unit_interval)
+        >>> generator = DenseGenerator(event_shape=(1, 8, 8), support=constraints.unit_interval)
         >>> generator.sample((3,)).shape
         torch.Size([3, 1, 8, 8])
 
@@ -68,12 +68,12 @@ class Generator(nn.Module, Reparameterized):
         super().__init__()
         if support_name(support) not in ("real", "unit-interval"):
             raise SupportError(
-                f"Generator: expected real events or ones in the unit interval; got {support}. No gradient passes through "
+                f"DenseGenerator: expected real events or ones in the unit interval; got {support}. No gradient passes through "
                 "discrete draws: choose another view of the data."
             )
         if noise_size < 1 or not hidden or min(hidden) < 1 or noise not in _NOISES:
             raise ConfigurationError(
-                f"Generator: expected sizes of at least 1 and noise among {', '.join(_NOISES)}; got noise_size "
+                f"DenseGenerator: expected sizes of at least 1 and noise among {', '.join(_NOISES)}; got noise_size "
                 f"{noise_size}, hidden {tuple(hidden)} and noise {noise!r}."
             )
         self.event_shape = torch.Size(event_shape)

@@ -35,7 +35,7 @@ def _generator(name: str, summary: str, *, noise: str, reference: str, recipe: s
     return ModelSpec(
         name,
         summary,
-        "probgen_gan.generator:Generator",
+        "probgen_gan.generator:DenseGenerator",
         options=(
             Option("noise_size", "int", 64, "Entries of the noise.", minimum=1),
             Option("noise", "str", noise, "Law of the noise.", choices=("normal", "uniform")),

@@ -1,0 +1,1 @@
+"""Autoregressive models: one conditional distribution for each entry of an event, given those before it."""

@@ -1,0 +1,103 @@
+"""Annealed importance sampling against exact log-partitions: within its own error, and on the side that it claims."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from probgen import ConfigurationError
+from probgen.claims import LowerBound, UpperBound
+from probgen_boltzmann.ais import RBMPath, anneal, anneal_backward, draw_bits
+
+from .machines import ERRORS, machine
+
+
+class Impatient(RBMPath):
+    """Wrong: the chains always move as at the target."""
+
+    def move(self, inputs, beta):
+        return super().move(inputs, 1.0)
+
+
+def path_of(model, kind=RBMPath):
+    return kind(model.weight.detach(), model.visible_bias.detach(), model.hidden_bias.detach(), model.base_bias)
+
+
+def off(found, model):
+    return abs(float(found.value - model.log_partition().value)) / float(found.stderr)
+
+
+@pytest.mark.parametrize("num_steps", [1, 10, 300])
+def test_forward_is_within_its_error(num_steps):
+    model = machine(10, 6, scale=0.7)
+    found = anneal(path_of(model), num_chains=3000, num_steps=num_steps)
+    assert off(found, model) < ERRORS
+    assert found.claim == LowerBound("log_partition")
+    assert found.method == f"annealed importance sampling, 3000 chains of {num_steps} steps"
+
+
+@pytest.mark.parametrize("num_steps", [10, 300])
+def test_backward_from_exact_draws_is_within_its_error(num_steps):
+    model = machine(10, 6, scale=0.7)
+    found = anneal_backward(path_of(model), model.sample((3000,)), num_steps=num_steps)
+    assert off(found, model) < ERRORS
+    assert found.claim == UpperBound("log_partition")
+
+
+def test_a_path_with_the_wrong_kernel_is_seen():
+    model = machine(10, 6, scale=0.7)
+    assert off(anneal(path_of(model, Impatient), num_chains=3000, num_steps=100), model) > 2 * ERRORS
+
+
+def test_more_steps_make_the_error_smaller():
+    model = machine(10, 6)
+    few, many = (anneal(path_of(model), num_chains=1000, num_steps=n).stderr for n in (10, 1000))
+    assert many < few / 3
+
+
+def test_the_bounds_hold_in_expectation():
+    """With two short chains the bias is large: both sides are off by many standard errors, each in its direction."""
+    model = machine(8, 5)
+    path, truth = path_of(model), model.log_partition().value
+    low = torch.stack([anneal(path, num_chains=2, num_steps=3).value for _ in range(300)]) - truth
+    starts = model.sample((300, 2))
+    high = torch.stack([anneal_backward(path, each, num_steps=3).value for each in starts]) - truth
+    assert low.mean() < -ERRORS * low.std() / math.sqrt(300)
+    assert high.mean() > ERRORS * high.std() / math.sqrt(300)
+
+
+def test_a_base_that_is_the_target_leaves_no_error():
+    model = machine(5, 3)
+    with torch.no_grad():
+        model.weight.zero_()
+        model.hidden_bias.zero_()
+        model.base_bias.copy_(model.visible_bias)
+    found = anneal(path_of(model), num_chains=10, num_steps=7)
+    assert float(found.value) == pytest.approx(float(model.log_partition().value), abs=1e-12)
+    assert float(found.stderr) == pytest.approx(0, abs=1e-12)
+
+
+def test_the_ends_of_the_path():
+    model = machine(6, 4)
+    path, v = path_of(model), model.enumerate_support()
+    at_base = path.log_density(path.inputs(v), 0.0)
+    torch.testing.assert_close(at_base.logsumexp(0), path.log_base())
+    torch.testing.assert_close(path.log_density(path.inputs(v), 1.0), -model.energy(v).detach())
+
+
+def test_inputs_far_out_stay_finite():
+    model = machine(6, 4, scale=300.0)
+    found = anneal(path_of(model.float()), num_chains=10, num_steps=10)
+    assert found.value.isfinite()
+    assert draw_bits(torch.tensor([-1e30, 1e30])).tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(("chains", "steps"), [(1, 10), (10, 0)])
+def test_too_little_is_refused(chains, steps):
+    path = path_of(machine())
+    with pytest.raises(ConfigurationError, match=r"anneal: expected at least 2 chains"):
+        anneal(path, num_chains=chains, num_steps=steps)
+    with pytest.raises(ConfigurationError, match=r"anneal_backward: expected at least 2 chains"):
+        anneal_backward(path, torch.zeros(chains, 4, dtype=torch.float64), num_steps=steps)

@@ -1,0 +1,1 @@
+"""Normalising flows for probgen, as direct tensor code."""

@@ -1,0 +1,146 @@
+"""The check of claims: every wrong twin fails it, and estimators that are right pass."""
+
+import pytest
+
+from helpers.twins import first_failure
+from probgen import (
+    ELBO,
+    IWAE,
+    MMD,
+    REINFORCE,
+    VIMCO,
+    Adversarial,
+    Batch,
+    ContrastiveDivergence,
+    GumbelSoftmax,
+    MaximumLikelihood,
+    ReweightedWakeSleep,
+    ScoreMatching,
+    SiteStrategies,
+    StraightThrough,
+    WakeSleep,
+)
+from probgen.claims import Claims, Heuristic, LowerBound, Unbiased
+from probgen.estimators.baselines import Learned, MovingAverage
+from probgen.estimators.iwae_gradients import STL, DReG
+from probgen.testing.checks.claims import check_claims
+from probgen.testing.checks.estimators import estimator_checks
+from probgen.testing.problems.belief_nets import belief_net_problem
+from probgen.testing.report import Status
+from probgen.testing.running import run_check
+from probgen.testing.trial import Trial
+from probgen.testing.twins import contrastive, discrepancy, game, latent_bounds, score, score_functions
+from probgen.testing.twins.likelihoods import PlainLikelihood
+from probgen.testing.verdict import Outcome
+
+CLAIMS = next(check for check in estimator_checks() if check.name == "claims")
+SLOW = (
+    "the penalty looks at the data",
+    "importance weights are differentiated",
+    "closed-form divergence inside the importance weight",
+)
+"""Only draws decide."""
+
+EXACT = {
+    "elbo": ELBO(),
+    "beta-elbo": ELBO(beta=0.5, analytic_kl=False),
+    "dreg": IWAE(num_particles=2, gradient=DReG()),
+    "stl": IWAE(num_particles=2, gradient=STL()),
+    "reinforce": REINFORCE(),
+    "nvil": REINFORCE(num_particles=1, baseline=MovingAverage(after=Learned(hidden=(3,))), normalise_variance=True),
+    "vimco": VIMCO(num_particles=3),
+    "enumerated": SiteStrategies(),
+    "straight-through": StraightThrough(analytic_kl=False),
+    "wake-sleep": WakeSleep(),
+    "reweighted": ReweightedWakeSleep(num_particles=2, sleep_guide=True),
+    "maximum-likelihood": MaximumLikelihood(),
+    "contrastive-divergence": ContrastiveDivergence(k=2),
+    "score-matching": ScoreMatching(),
+    "adversarial": Adversarial(),
+    "mmd": MMD(),
+}
+BY_DRAWS = {"gumbel-softmax": GumbelSoftmax(temperature=0.7), "hard": GumbelSoftmax(hard=True), "iwae": IWAE()}
+
+
+def run(estimator, **options):
+    return run_check(CLAIMS, estimator, "subject", entropy=1, **options)
+
+
+def judgements(estimator, trial=None):
+    return list(check_claims(estimator, trial or Trial("claims", "subject", entropy=1)))
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in CLAIMS.twins])
+def test_each_wrong_twin_fails(name):
+    assert first_failure(CLAIMS, CLAIMS.twins[name]()) is not None
+
+
+def test_twins_of_all_families_are_there():
+    modules = (latent_bounds, score_functions, contrastive, discrepancy, game, score)
+    assert len(CLAIMS.twins) == sum(len(module.TWINS) for module in modules)
+
+
+@pytest.mark.parametrize("estimator", [pytest.param(value, id=name) for name, value in EXACT.items()])
+def test_right_estimators_pass(estimator):
+    result = run(estimator)
+    assert result.status is Status.PASSED, str(result)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("estimator", [pytest.param(value, id=name) for name, value in BY_DRAWS.items()])
+def test_right_estimators_pass_where_draws_decide(estimator):
+    result = run(estimator)
+    assert result.status is Status.PASSED, str(result)
+
+
+def test_words_and_memory():
+    """A claim says where and what; an estimator that remembers is looked at later, too; the subject is not initialised."""
+    estimator = REINFORCE(num_particles=1, baseline=MovingAverage(after=Learned(hidden=(3,))))
+    found = judgements(estimator)
+    assert found[0].claim == "value in phase main: unbiased for elbo, on one-bit"
+    assert found[0].verdict.detectable == 1e-9
+    assert any(judgement.claim.endswith("on one-bit, 2 steps later") for judgement in found)
+    assert estimator.learned is None
+
+
+class _Claiming(PlainLikelihood):
+    def __init__(self, claims):
+        self.said = claims
+
+    @property
+    def claims(self):
+        return self.said
+
+
+class TestUndecided:
+    def test_a_quantity_that_no_problem_knows(self):
+        found = judgements(_Claiming(Claims(value=Unbiased("happiness"), gradient={"*": Unbiased("grad:log_prob")})))
+        assert found[-1].verdict.outcome is Outcome.INCONCLUSIVE
+        assert "knows happiness" in found[-1].verdict.reason or "could tell happiness" in found[-1].verdict.reason
+
+    def test_an_estimator_that_fits_nothing(self):
+        class Choosy(MaximumLikelihood):
+            requires = (Batch,)
+
+        (only,) = judgements(Choosy())
+        assert only.verdict.outcome is Outcome.INCONCLUSIVE
+
+    def test_what_promises_nothing_is_reported(self):
+        claims = Claims(value=Heuristic("a score"), gradient={"*": Unbiased("grad:log_prob")})
+        found = judgements(_Claiming(claims))
+        assert "value in phase main: heuristic: a score, on categorical" in [judgement.claim for judgement in found]
+
+    def test_a_bound_on_the_wrong_side_fails(self):
+        class Above(PlainLikelihood):
+            claims = Claims(value=LowerBound("log_prob"), gradient={"*": Unbiased("grad:log_prob")})
+
+            def scores(self, model, batch):
+                return super().scores(model, batch) + 1e-6
+
+        assert first_failure(CLAIMS, Above()).claim.startswith("value in phase main: lower bound on log_prob")
+
+
+def test_a_plugins_problem_is_looked_at_as_well():
+    problem = belief_net_problem("their-own", visible=2, latents=1, seed=400)
+    found = judgements(REINFORCE(), Trial("claims", "subject", entropy=1, problems=(problem,)))
+    assert any(judgement.claim.endswith("on their-own") for judgement in found)
