@@ -92,7 +92,7 @@ class Claims:
     """Every claim of one estimator with its present options.
 
     Args:
-        value: What `Estimate.value` is; several claims may hold at once. Where phases estimate different quantities, a mapping
+        value: What `Estimate.value` is; several claims may hold at once. Where phases differ in their quantity, a mapping
             from their names to the claims of each, that of the objective first.
         gradient: What the surrogate's gradient is, by parameter group: a glob over parameter names (`"*"`, `"encoder.*"`).
             The first pattern that matches a name holds for it.
@@ -101,7 +101,8 @@ class Claims:
         >>> claims = Claims(value=[Unbiased("elbo"), LowerBound("log_prob")], gradient={"*": Unbiased("grad:elbo")})
         >>> str(claims.for_parameter("decoder.weight"))
         'unbiased for grad:elbo'
-        >>> phases = Claims(value={"wake": Unbiased("elbo"), "sleep": Unbiased("sleep")}, gradient={"*": Unbiased("grad:elbo")})
+        >>> values = {"wake": Unbiased("elbo"), "sleep": Unbiased("sleep")}
+        >>> phases = Claims(value=values, gradient={"*": Unbiased("grad:elbo")})
         >>> print(*phases.for_value("sleep"))
         unbiased for sleep
     """

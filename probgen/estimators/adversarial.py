@@ -55,11 +55,14 @@ class Adversarial(Estimator):
         critic: `(N, *event_shape) -> (N,)`, with the context as a second argument for a conditional model; an autoencoder
             for `BEGAN`. None for one that `initialize` builds for the model's events: a perceptron, or small convolutions
             for images.
+        critic_hidden: Width of each hidden layer of the critic that is built, which then is a perceptron for images too;
+            None for two of 128, and convolutions for images.
         critic_steps: How often the critic's phase runs in a step.
         penalty: A penalty on the critic's slope, or None.
 
     Raises:
-        ConfigurationError: `critic_steps` is below 1, the critic is no module, or (from `phases`) there is none yet.
+        ConfigurationError: `critic_steps` is below 1, the critic is no module, there are hidden layers for a critic that is
+            given, or none, or one without units; or (from `phases`) there is no critic yet.
         ShapeError: (while estimating) the critic's output has another shape.
 
     Estimates:
@@ -87,6 +90,7 @@ class Adversarial(Estimator):
         *,
         loss: GameLoss | None = None,
         critic: nn.Module | None = None,
+        critic_hidden: Sequence[int] | None = None,
         critic_steps: int = 1,
         penalty: GradientPenalty | None = None,
     ) -> None:
@@ -96,10 +100,16 @@ class Adversarial(Estimator):
             raise ConfigurationError(
                 f"Adversarial: expected a critic that is a torch.nn.Module; got {type(critic).__name__}. Wrap it in one."
             )
+        if critic_hidden is not None and (critic is not None or not critic_hidden or min(critic_hidden) < 1):
+            raise ConfigurationError(
+                f"Adversarial: expected critic_hidden of at least one layer of at least one unit, and no critic beside it; "
+                f"got {tuple(critic_hidden)}{'' if critic is None else ' and a critic'}. Give one of the two."
+            )
         self.loss = NonSaturating() if loss is None else loss
         self.critic_steps = critic_steps
         self.penalty = penalty
         self._given_critic = critic
+        self._critic_hidden = critic_hidden
         self._critic = critic
         self.objective = Objective(self.loss.name, self.loss.unit, None)
         self.batch_coupled = (
@@ -116,6 +126,7 @@ class Adversarial(Estimator):
             "minimax", "non-saturating", "wasserstein", "wasserstein-gp", "least-squares", "hinge", "dragan", "began"
         ] = "non-saturating",
         critic_steps: int = 1,
+        critic_hidden: Sequence[int] | None = None,
         clip: float = 0.01,
         penalty_weight: float | None = None,
     ) -> Self:
@@ -138,7 +149,7 @@ class Adversarial(Estimator):
             penalty_weight = 10.0
         place = AroundData() if loss == "dragan" else Between()
         penalty = GradientPenalty(weight=penalty_weight, where=place) if penalty_weight else None
-        return cls(loss=losses[loss](), critic_steps=critic_steps, penalty=penalty)
+        return cls(loss=losses[loss](), critic_hidden=critic_hidden, critic_steps=critic_steps, penalty=penalty)
 
     @property
     def claims(self) -> Claims:
@@ -160,7 +171,7 @@ class Adversarial(Estimator):
     def initialize(self, model: Any, batch: Batch) -> None:
         """Build the default critic for the model's events, anew each time; keep one that was given."""
         if self._given_critic is None:
-            critic = self.loss.default_critic(model.event_shape, model.context_shape)
+            critic = self.loss.default_critic(model.event_shape, model.context_shape, self._critic_hidden)
             dtype = batch.x.dtype if batch.x.is_floating_point() else None
             self._critic = critic.to(device=device_of(model), dtype=dtype)
 

@@ -64,9 +64,11 @@ class GameLoss(abc.ABC):
             )
         return scores.reshape(len(x))
 
-    def default_critic(self, event_shape: Sequence[int], context_shape: Sequence[int] | None) -> nn.Module:
-        """Return a critic that fits the game and events of a shape."""
-        return Critic(event_shape, context_shape=context_shape)
+    def default_critic(
+        self, event_shape: Sequence[int], context_shape: Sequence[int] | None, hidden: Sequence[int] | None = None
+    ) -> nn.Module:
+        """Return a critic that fits the game and events of a shape: a perceptron of `hidden` layers, if they are given."""
+        return Critic(event_shape, context_shape=context_shape, hidden=hidden)
 
     def constraint(self, critic: nn.Module) -> Callable[[], None] | None:
         """Return what is done to the critic after each of its steps, or None."""
@@ -292,9 +294,11 @@ class BEGAN(GameLoss):
             )
         return (x - reconstruction).abs().reshape(len(x), -1).mean(1)
 
-    def default_critic(self, event_shape: Sequence[int], context_shape: Sequence[int] | None) -> nn.Module:
+    def default_critic(
+        self, event_shape: Sequence[int], context_shape: Sequence[int] | None, hidden: Sequence[int] | None = None
+    ) -> nn.Module:
         """Return an autoencoder."""
-        return AutoencodingCritic(event_shape, context_shape=context_shape)
+        return AutoencodingCritic(event_shape, context_shape=context_shape, hidden=hidden)
 
     def initial_state(self, like: Tensor) -> State:
         """Return the balance at 0: the critic learns the data first."""

@@ -12,7 +12,7 @@ from probgen.nn import MLP, ConvDecoder, ConvEncoder, Linear
 
 __all__ = ["AutoencodingCritic", "Critic"]
 
-_HIDDEN = 128
+_HIDDEN = (128, 128)
 _CODE = 32
 _SMALLEST_SIDE = 4
 """Of a picture that strided convolutions can still take."""
@@ -24,6 +24,8 @@ class Critic(nn.Module):
     Args:
         event_shape: Shape of an event; `(channels, height, width)` is taken for an image.
         context_shape: Shape of a context, or None.
+        hidden: Width of each hidden layer of a perceptron, which then sees images as well; None for two of 128, and
+            convolutions for images.
 
     Shapes:
         forward: `(N, *event_shape), (N, *context_shape) -> (N,)`.
@@ -33,10 +35,16 @@ class Critic(nn.Module):
         torch.Size([3])
     """
 
-    def __init__(self, event_shape: Sequence[int], *, context_shape: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        *,
+        context_shape: Sequence[int] | None = None,
+        hidden: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
-        self.features = _Features(event_shape, context_shape, _HIDDEN)
-        self.head = Linear(_HIDDEN, 1)
+        self.features = _Features(event_shape, context_shape, hidden)
+        self.head = Linear(self.features.size, 1)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return a score for each event."""
@@ -49,6 +57,7 @@ class AutoencodingCritic(nn.Module):
     Args:
         event_shape: Shape of an event; `(channels, height, width)` is taken for an image.
         context_shape: Shape of a context, or None.
+        hidden: Width of each hidden layer before the code, and from the last to the first behind it; as for `Critic`.
 
     Shapes:
         forward: `(N, *event_shape), (N, *context_shape) -> (N, *event_shape)`.
@@ -58,17 +67,23 @@ class AutoencodingCritic(nn.Module):
         torch.Size([3, 2])
     """
 
-    def __init__(self, event_shape: Sequence[int], *, context_shape: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        *,
+        context_shape: Sequence[int] | None = None,
+        hidden: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
         self._event_shape = tuple(event_shape)
         code = min(_CODE, max(1, prod(event_shape) // 2))  # shorter than an event: else it may learn to copy anything
-        self.features = _Features(event_shape, context_shape, _HIDDEN)
-        self.encoder = Linear(_HIDDEN, code)
+        self.features = _Features(event_shape, context_shape, hidden)
+        self.encoder = Linear(self.features.size, code)
         known = code + _size(context_shape)
         self.decoder = (
             ConvDecoder(event_shape, features=known, activation="leaky-relu")
-            if _is_image(event_shape)
-            else MLP((known, _HIDDEN, prod(event_shape)), activation="leaky-relu")
+            if self.features.convolutional
+            else MLP((known, *reversed(hidden or _HIDDEN), prod(event_shape)), activation="leaky-relu")
         )
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -80,23 +95,37 @@ class AutoencodingCritic(nn.Module):
 
 
 class _Features(nn.Module):
-    """What both critics see of an event and its context, `(N, features)`."""
+    """What both critics see of an event and its context, `(N, size)`."""
 
-    def __init__(self, event_shape: Sequence[int], context_shape: Sequence[int] | None, features: int) -> None:
+    def __init__(
+        self, event_shape: Sequence[int], context_shape: Sequence[int] | None, hidden: Sequence[int] | None
+    ) -> None:
         super().__init__()
         extra = _size(context_shape)
-        self._convolutional = _is_image(event_shape)
-        if self._convolutional:
-            self.body = ConvEncoder(event_shape, features=features, activation="leaky-relu", extra=extra)
+        widths = hidden or _HIDDEN
+        self.size = widths[-1]
+        self.convolutional = hidden is None and _is_image(event_shape)
+        if self.convolutional:
+            self.body = ConvEncoder(event_shape, features=self.size, activation="leaky-relu", extra=extra)
         else:
-            self.body = MLP((prod(event_shape) + extra, features, features), activation="leaky-relu", activate_last=True)
+            self.body = MLP((prod(event_shape) + extra, *widths), activation="leaky-relu", activate_last=True)
+            _spread_biases(self.body)
 
     def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
         extra = None if context is None else context.reshape(len(x), -1).to(x.dtype)
-        if self._convolutional:
+        if self.convolutional:
             return self.body(x, extra)
         rows = x.reshape(len(x), -1)
         return self.body(rows if extra is None else torch.cat([rows, extra], 1))
+
+
+@torch.no_grad()
+def _spread_biases(network: nn.Module) -> None:
+    """Draw biases: without them every kink goes through the origin, and events on a ray from there are not told apart."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear):
+            limit = layer.in_features**-0.5
+            layer.bias.uniform_(-limit, limit)
 
 
 def _is_image(event_shape: Sequence[int]) -> bool:

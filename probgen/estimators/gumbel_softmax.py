@@ -48,7 +48,8 @@ class GumbelSoftmax(Estimator):
 
     Claims:
         value: biased for the ELBO; unbiased for the relaxed one, `relaxed-elbo[τ]` (`relaxed-elbo[1..0.5/10000]` where the
-            temperature falls in so many steps, `relaxed-elbo-by-scores[τ]` without closed-form divergences). With `hard`, unbiased for the ELBO and a lower bound on `log_prob`.
+            temperature falls in so many steps, `relaxed-elbo-by-scores[τ]` without closed-form divergences). With `hard`,
+            unbiased for the ELBO and a lower bound on `log_prob`.
         gradient: biased for the ELBO's, for all parameters; unbiased for that of the relaxed one. With `hard`, its target,
             `grad:hard-relaxed-elbo[τ]`, is the expectation over hard draws of the derivative along the relaxed ones.
 

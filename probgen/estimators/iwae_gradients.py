@@ -104,8 +104,8 @@ class STL(ImportanceGradient):
 
     For one particle the score part has mean zero, so this is the ELBO's gradient without bias, and without variance where
     the guide is the posterior. For more, weights and scores are correlated, and the guide's gradient is biased by
-    $\mathbb{E} \sum_k \tilde w_k \nabla_\phi \log q_\phi(z_k \mid x)$, which is how reweighted wake-sleep trains a guide. The
-    expectation of what is left is called `grad:stl[K]` in claims.
+    $\mathbb{E} \sum_k \tilde w_k \nabla_\phi \log q_\phi(z_k \mid x)$, which is how reweighted wake-sleep trains a guide.
+    Claims call the expectation of what is left `grad:stl[K]`.
 
     References:
         Roeder, Wu & Duvenaud (2017), arXiv:1703.09194.

@@ -45,7 +45,7 @@ class VIMCO(Estimator):
         $\mathcal{L}_K(x) = \mathbb{E} \hat L$ of each example, `(N,)`, as `IWAE` does. `info` has `effective_particles`.
 
     Claims:
-        value: unbiased for $\mathcal{L}_K$, called `iwae[K]`, a lower bound on `log_prob`, and consistent for it as $K$ grows.
+        value: unbiased for $\mathcal{L}_K$, called `iwae[K]`, a lower bound on `log_prob`, and consistent for it in $K$.
         gradient: unbiased, for all parameters.
 
     Example:

@@ -22,6 +22,13 @@ def probgen_estimators() -> list[EstimatorSpec]:
             options=(
                 Option("loss", "str", "non-saturating", "The game.", choices=_GAMES),
                 Option("critic_steps", "int", 1, "Critic's steps for each of the generator's.", minimum=1),
+                Option(
+                    "critic_hidden",
+                    "ints",
+                    None,
+                    "Width of each hidden layer of a dense critic; none for two of 128, convolutions for images.",
+                    minimum=1,
+                ),
                 Option("clip", "float", 0.01, "Largest parameter of the critic of `wasserstein`.", minimum=1e-8),
                 Option(
                     "penalty_weight",

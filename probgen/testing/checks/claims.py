@@ -38,9 +38,9 @@ _SIDES = {LowerBound: 1, UpperBound: -1}
 def check_claims(subject: Estimator, trial: Trial) -> Iterator[Judgement]:
     """Hold every claim against every problem where its quantity is known.
 
-    Expectations are enumerated where that takes few enough paths. A claim that could not be enumerated anywhere is decided by
-    draws, at quick level on the first problem that knows its quantity, above on all. Estimators that remember or learn are
-    looked at some steps later, too.
+    Expectations are enumerated where that takes few enough paths. A claim that could not be enumerated anywhere is decided
+    by draws, at quick level on the first problem that knows its quantity, above on all. Estimators that remember or learn
+    are looked at some steps later, too.
     """
     answers = _Answers(subject, trial)
     try:

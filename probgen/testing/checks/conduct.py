@@ -23,7 +23,7 @@ from probgen.testing.verdict import Verdict
 __all__ = ["check_claimed", "check_pure", "check_replayed", "check_repeatable", "check_value"]
 
 _SEEDS = 100
-"""So many seeds are tried before draws that are all alike are called constant; on the kit's problems chance is below 1e-9."""
+"""So many seeds are tried before draws that are all alike are called constant."""
 
 
 def check_claimed(subject: Estimator, trial: Trial) -> Iterator[Judgement]:

@@ -83,7 +83,7 @@ def check_precision(subject: Estimator, trial: Trial) -> Iterator[Judgement]:
 
 
 def _as_double(single: Scene, double: Scene) -> Scene:
-    """Return the scene in single precision with what the other one has learned and remembers: rounded, and not drawn anew."""
+    """Return the scene in single precision with what the other one has learned and remembers: rounded, not drawn anew."""
     if single.estimator.learned is not None and double.estimator.learned is not None:
         single.estimator.learned.load_state_dict(double.estimator.learned.state_dict())
     state = {name: double.state[name].to(tensor.dtype) for name, tensor in single.state.items()}

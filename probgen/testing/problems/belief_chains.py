@@ -30,12 +30,10 @@ class BeliefChain(LatentProgram):
         seed: Which weights.
     """
 
-    observed = {"x": Space("bits", 2)}
-
     def __init__(self, *, bottom_up: bool = False, scale: float = 1.0, seed: int = 0) -> None:
         super().__init__()
         self.order = ("z2", "z1") if bottom_up else ("z1", "z2")
-        self.latents = {name: Space("bits") for name in self.order}
+        self.latents, self.observed = {name: Space("bits") for name in self.order}, {"x": Space("bits", 2)}
         self.p.top = nn.Parameter(generic_weights(seed=seed + 1, scale=scale))
         self.p.link = nn.Parameter(generic_weights(2, seed=seed + 2, scale=1.5 * scale))
         self.p.weight = nn.Parameter(generic_weights(2, seed=seed + 3, scale=1.5 * scale))

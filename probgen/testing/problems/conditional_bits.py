@@ -32,11 +32,10 @@ class ConditionalBits(LatentProgram, LatentVariable):
     event_shape, context_shape = torch.Size(()), torch.Size(())
     support = constraints.boolean
     inference = ("q.*",)
-    latents = {"z": Space("bits")}
-    observed = {"x": Space("bits")}
 
     def __init__(self, *, scale: float = 1.0, seed: int = 0) -> None:
         super().__init__()
+        self.latents, self.observed = {"z": Space("bits")}, {"x": Space("bits")}
         self.p.prior = nn.Parameter(generic_weights(2, seed=seed + 1, scale=scale))
         self.p.weight = nn.Parameter(generic_weights(3, seed=seed + 2, scale=1.5 * scale))
         self.q.weight = nn.Parameter(generic_weights(3, seed=seed + 3, scale=scale))

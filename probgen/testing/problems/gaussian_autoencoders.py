@@ -32,12 +32,9 @@ class GaussianAutoencoder(LatentProgram):
         spread: Logarithm of how much wider the guide is than the posterior.
     """
 
-    latents = {"z": Space("line")}
-    observed = {"x": Space("line")}
-    nodes = 20
-
     def __init__(self, *, slope: float = 0.6, offset: float = 0.1, spread: float = -0.05) -> None:
         super().__init__()
+        self.latents, self.observed = {"z": Space("line")}, {"x": Space("line")}
         self.p.slope, self.p.bias, self.p.log_scale = (_number(value) for value in (slope, 0.3, 0.1))
         noise = math.exp(0.2)
         precision = 1 + slope**2 / noise

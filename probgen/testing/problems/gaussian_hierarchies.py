@@ -29,13 +29,12 @@ class GaussianHierarchy(LatentProgram):
         seed: Which weights.
     """
 
-    observed = {"x": Space("line")}
     nodes = 12
 
     def __init__(self, *, bottom_up: bool = False, scale: float = 0.8, seed: int = 0) -> None:
         super().__init__()
         self.order = ("z2", "z1") if bottom_up else ("z1", "z2")
-        self.latents = {name: Space("line") for name in self.order}
+        self.latents, self.observed = {name: Space("line") for name in self.order}, {"x": Space("line")}
         self.p.link = nn.Parameter(generic_weights(2, seed=seed + 1, scale=scale))
         self.p.slope = nn.Parameter(generic_weights(2, seed=seed + 2, scale=scale))
         self.q.first = nn.Parameter(generic_weights(2, seed=seed + 3, scale=scale))

@@ -34,6 +34,8 @@ class LatentProgram(nn.Module, abc.ABC):
     latents: Mapping[str, Space]
     observed: Mapping[str, Space]
     nodes: int = 20
+    p: Any
+    q: Any
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,4 +78,5 @@ class LatentProgram(nn.Module, abc.ABC):
 
 def program_of(model: Any) -> LatentProgram:
     """Return the laws that a problem's model has beside its Pyro programs."""
-    return model.programs if isinstance(model, PyroPair) else model
+    program: Any = model.programs if isinstance(model, PyroPair) else model
+    return program

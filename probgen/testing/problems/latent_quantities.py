@@ -52,7 +52,7 @@ def sticking(situation: Situation) -> Tensor:
 
 
 def reweighted(situation: Situation) -> Tensor:
-    r"""$\mathbb{E} \sum_k \bar w_k (\log p(x, z_k) + \log q(z_k \mid x))$ with constant weights, of which the gradient counts."""
+    r"""$\mathbb{E} \sum_k \bar w_k (\log p(x, z_k) + \log q(z_k \mid x))$ with constant weights; its gradient counts."""
     drawn = _explained(situation, fixed)
     chosen, mass = tuples(drawn, int(situation.argument))
     weights = mass.detach()[:, None] * drawn.log_weights.detach()[chosen].softmax(1)
@@ -85,7 +85,7 @@ def sleep(situation: Situation) -> Tensor:
 
 
 def nvil(situation: Situation) -> Tensor:
-    r"""The ELBO with scores divided by $\max(1, \sqrt{v})$, where the state has $v$; it is its gradient that means something."""
+    r"""The ELBO with scores divided by $\max(1, \sqrt{v})$, where the state has $v$; its gradient counts."""
     drawn = _explained(situation)
     scale = situation.state.get("variance", torch.ones(())).sqrt().clamp(min=1.0)  # none without scores
     mass, gain = drawn.mass.detach(), drawn.log_weights

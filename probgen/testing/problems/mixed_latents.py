@@ -29,7 +29,6 @@ class MixedLatents(LatentProgram):
         seed: Which weights.
     """
 
-    observed = {"x": Space("line")}
     nodes = 24
 
     def __init__(self, *, bit_first: bool = True, scale: float = 0.7, seed: int = 0) -> None:
@@ -37,6 +36,7 @@ class MixedLatents(LatentProgram):
         self.bit_first = bit_first
         sites = {"bit": Space("bits"), "z": Space("line")}
         self.latents = sites if bit_first else dict(reversed(sites.items()))
+        self.observed = {"x": Space("line")}
         self.p.prior = nn.Parameter(generic_weights(seed=seed + 1, scale=scale))
         self.p.mean = nn.Parameter(generic_weights(2, seed=seed + 2, scale=scale))
         self.p.slope = nn.Parameter(generic_weights(2, seed=seed + 3, scale=scale))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -125,7 +126,7 @@ def noisy_given(law: Law, bit: Tensor, odds: Tensor) -> Tensor:
 
 def frozen_scores(program: LatentProgram, x: Tensor, context: Tensor | None, values: Mapping[str, Tensor]) -> Tensor:
     """Return the guide's log-density at the values, `(S, N)`, as a function of the values alone."""
-    constant = copy.deepcopy(program).requires_grad_(False)
+    constant = copy.deepcopy(program).requires_grad_(requires_grad=False)
     terms = []
 
     def answer(name: str, law: Law) -> Tensor:
@@ -137,7 +138,7 @@ def frozen_scores(program: LatentProgram, x: Tensor, context: Tensor | None, val
 
 
 def dream_scores(program: LatentProgram, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return how probable each dream of the model is, as a constant, and the guide's log-density of its latents: `(S, N)`."""
+    """Return the mass of each dream of the model, a constant, and the guide's log-density of its latents: `(S, N)`."""
     noise = table({**program.latents, **program.observed}, nodes=program.nodes, like=x)
     values, masses, scores = {}, [], []
 
@@ -199,10 +200,15 @@ def _scored(
         "log_q": [law.log_prob(values[name]) for name, law in guided.items()],
         "log_prior": [law.log_prob(values[name]) for name, law in modelled.items() if name in guided],
         "log_likelihood": [law.log_prob(seen[name]) for name, law in modelled.items() if name in seen],
-        "divergence": [law.divergence(modelled[name]) for name, law in guided.items()],  # pyright: ignore[reportArgumentType]
+        "divergence": [_divergence(law, modelled[name]) for name, law in guided.items()],
     }
     shape = (len(noise.masses), len(x))
     return Outcomes(values, guided, noise.masses, **{name: _total(parts).expand(shape) for name, parts in terms.items()})
+
+
+def _divergence(law: Law, other: Any) -> Tensor:
+    """Return KL(law ‖ other); the two are of one kind."""
+    return law.divergence(other)
 
 
 def _soft(law: Law, noise: Tensor, temperature: Tensor) -> Tensor:

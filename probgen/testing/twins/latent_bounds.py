@@ -14,6 +14,7 @@ from probgen.batch import Batch
 from probgen.claims import Claim, Claims, Consistent, LowerBound, Unbiased
 from probgen.estimator import Estimate, Estimator, Objective, State
 from probgen.estimators.cut_draws import CutDraws
+from probgen.estimators.divergences import divergence_at
 from probgen.estimators.iwae import IWAE
 from probgen.estimators.iwae_gradients import STL, ImportanceGradient
 from probgen.latent import LatentTrace, LatentVariable
@@ -82,9 +83,7 @@ class AnalyticDivergenceInside(_Bound):
     def value(self, trace: LatentTrace) -> Tensor:
         """Return the mean of the wrong weights."""
         gain = trace.total(site.log_p for site in trace.observations)
-        cost = trace.total(
-            site.log_q - site.log_p if site.analytic_kl is None else site.analytic_kl for site in trace.latents
-        )
+        cost = trace.total(divergence_at(trace, site, analytic=True) for site in trace.latents)
         return (gain - cost).logsumexp(0) - math.log(self.num_particles)
 
 

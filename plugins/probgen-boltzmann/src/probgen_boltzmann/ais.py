@@ -105,6 +105,9 @@ class RBMPath:
 def anneal(path: AnnealingPath, *, num_chains: int = 500, num_steps: int = 1000) -> LogPartition:
     r"""Estimate $\log Z$ forward, from draws of the base: in expectation at most the truth.
 
+    The standard error is that of the weights seen. It knows nothing of a mode that no chain came to, and is then far too
+    small: trust it as far as `anneal_backward` agrees.
+
     Args:
         path: From base to target.
         num_chains: Independent chains; the standard error falls with their square root.

@@ -264,7 +264,7 @@ def _location_and_log_scale(parameters: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _location_and_free_log_scale(x: Tensor, *, deviation: float = 1.0) -> Tensor:
-    """Return the mean and the unbounded log-scale of each entry, `(2, *event)`; `deviation` is that of the law at scale 1."""
+    """Return each entry's mean and unbounded log-scale, `(2, *event)`; the law has this `deviation` at scale 1."""
     mean = x.mean(0)
     variance = ((x - mean).square().sum(0) + 1.0) / (len(x) + 1.0)
     log_scale = (0.5 * variance.log() - math.log(deviation)).clamp(-0.99 * _LIMIT, 0.99 * _LIMIT)

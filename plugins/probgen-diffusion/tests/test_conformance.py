@@ -1,0 +1,10 @@
+"""Every model and estimator of this distribution is what it claims to be."""
+
+from __future__ import annotations
+
+from probgen.testing import parametrize_with_checks
+
+
+@parametrize_with_checks(["diffusion/ddpm"])
+def test_conformance(check):
+    check()
