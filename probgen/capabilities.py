@@ -236,7 +236,7 @@ class Autoregressive(Density, contract=True):
         """The entries $o_1, …, o_D$ of the flattened event in the order in which they are drawn, `(D,)` of int64."""
 
     def log_prob_terms(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        r"""Return each entry's conditional log-probability, `(..., *event_shape), (..., *context_shape) -> (..., D)`, in nats.
+        r"""Return each entry's conditional log-probability: `(..., *event_shape), (..., *context_shape) -> (..., D)`.
 
         The entries are those of the flattened event, in the event's own order, not in the order of drawing; their terms add
         up to `log_prob`. All are $-\infty$ where the event is outside the support.

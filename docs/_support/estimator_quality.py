@@ -174,17 +174,22 @@ def pyro_verdicts() -> str:
     return "| objective | claim | verdict | problems |\n|---|---|---|---|\n" + "\n".join(rows)
 
 
+def write(name: str, table: str) -> None:
+    """Put a table between its marks on the page."""
+    start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    before, rest = PAGE.read_text(encoding="utf-8").split(start)
+    PAGE.write_text(f"{before}{start}{table}\n{end}{rest.split(end, 1)[1]}", encoding="utf-8")
+
+
 def main() -> None:
-    """Measure everything and put it between the page's marks."""
+    """Measure everything, each part put on the page as soon as it is there."""
     torch.set_num_threads(1)
+    write("variances", variances())
+    write("pyro", pyro_verdicts())
     alarms, caught = error_rates()
-    parts = {"variances": variances(), "dreg": dreg_plot(), "alarms": alarms, "power": caught, "pyro": pyro_verdicts()}
-    text = PAGE.read_text(encoding="utf-8")
-    for name, table in parts.items():
-        start, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
-        before, rest = text.split(start)
-        text = before + start + table + end + rest.split(end, 1)[1]
-    PAGE.write_text(text, encoding="utf-8")
+    write("alarms", alarms)
+    write("power", caught)
+    write("dreg", dreg_plot())
 
 
 if __name__ == "__main__":

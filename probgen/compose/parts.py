@@ -35,7 +35,7 @@ def alike(parts: Sequence[Model], owner: str) -> Model:
         if part.event_shape != first.event_shape or part.context_shape != first.context_shape:
             raise ShapeError(
                 f"{owner}: expected models of one event and context shape; got {tuple(first.event_shape)} given "
-                f"{_shown(first.context_shape)} and {tuple(part.event_shape)} given {_shown(part.context_shape)}. Build one anew."
+                f"{_shown(first.context_shape)} and {tuple(part.event_shape)} given {_shown(part.context_shape)}."
             )
         if not same_support(part.support, first.support):
             raise ShapeError(

@@ -57,6 +57,8 @@ class Standardized(nn.Module, Density, Reparameterized, Invertible, BoundedLikel
             )
         self.event_shape, self.context_shape = self.model.event_shape, self.model.context_shape
         self.support = self.model.support
+        self.shift: Tensor
+        self.scale: Tensor
         self.register_buffer("shift", self._fitting(shift, "shift"))
         self.register_buffer("scale", self._fitting(scale, "scale"))
         if not bool((self.scale > 0).all()):

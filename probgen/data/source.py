@@ -99,7 +99,7 @@ class Source:
         for part in (self.splits, self.labels):
             for name, values in part.items():
                 digest.update(f"{name} {values.dtype} {tuple(values.shape)};".encode())
-                digest.update(memoryview(values.contiguous().numpy()).cast("B") if values.numel() else b"")
+                digest.update(values.contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     @property

@@ -56,7 +56,7 @@ class Adversarial(Estimator):
             for `BEGAN`. None for one that `initialize` builds for the model's events: a perceptron, or small convolutions
             for images.
         critic_hidden: Width of each hidden layer of the critic that is built, which then is a perceptron for images too;
-            None for two of 128, and convolutions for images.
+            None for three of 128, and convolutions for images.
         critic_steps: How often the critic's phase runs in a step.
         penalty: A penalty on the critic's slope, or None.
 

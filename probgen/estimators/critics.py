@@ -12,7 +12,7 @@ from probgen.nn import MLP, ConvDecoder, ConvEncoder, Linear
 
 __all__ = ["AutoencodingCritic", "Critic"]
 
-_HIDDEN = (128, 128)
+_HIDDEN = (128, 128, 128)
 _CODE = 32
 _SMALLEST_SIDE = 4
 """Of a picture that strided convolutions can still take."""
@@ -24,7 +24,7 @@ class Critic(nn.Module):
     Args:
         event_shape: Shape of an event; `(channels, height, width)` is taken for an image.
         context_shape: Shape of a context, or None.
-        hidden: Width of each hidden layer of a perceptron, which then sees images as well; None for two of 128, and
+        hidden: Width of each hidden layer of a perceptron, which then sees images as well; None for three of 128, and
             convolutions for images.
 
     Shapes:

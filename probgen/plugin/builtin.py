@@ -26,7 +26,7 @@ def probgen_estimators() -> list[EstimatorSpec]:
                     "critic_hidden",
                     "ints",
                     None,
-                    "Width of each hidden layer of a dense critic; none for two of 128, convolutions for images.",
+                    "Width of each hidden layer of a dense critic; none for three of 128, convolutions for images.",
                     minimum=1,
                 ),
                 Option("clip", "float", 0.01, "Largest parameter of the critic of `wasserstein`.", minimum=1e-8),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from probgen.errors import ConfigurationError, suggest
@@ -91,7 +93,9 @@ def _judged(check: Check, subject: Any, trial: Trial) -> Iterator[Judgement]:
     except NotApplicable:
         raise
     except Exception as error:  # noqa: BLE001  # a subject may raise anything, and that is what is reported
-        yield Judgement(check.about, fails(f"it raised {type(error).__name__}: {error}"))
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}, in {place.name}"
+        yield Judgement(check.about, fails(f"it raised {type(error).__name__} ({where}): {error}"))
 
 
 def _status(judgements: Sequence[Judgement]) -> Status:

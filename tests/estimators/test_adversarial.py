@@ -113,6 +113,22 @@ class TestCritics:
         x = torch.randn(5, 2)
         assert not torch.equal(critic(x, torch.zeros(5, 3)), critic(x, torch.ones(5, 3)))
 
+    @pytest.mark.parametrize("loss", ["non-saturating", "began"])
+    @pytest.mark.parametrize("event_shape", [(2,), (1, 8, 8)])
+    def test_hidden_layers_that_are_asked_for_make_it_dense(self, loss, event_shape):
+        estimator = build_estimator("adversarial", loss=loss, critic_hidden="7,5")
+        model, batch = Generator(event_shape), Batch(torch.randn(6, *event_shape))
+        critic = started(estimator, model, batch).learned
+        layers = [module for module in critic.modules() if isinstance(module, nn.Linear)]
+        assert [layer.out_features for layer in layers[:2]] == [7, 5]
+        assert not any(isinstance(module, nn.Conv2d) for module in critic.modules())
+        assert estimate_of(estimator, model, batch)[0].value.shape == (6,)
+
+    def test_it_tells_events_on_a_ray_apart_from_the_start(self):
+        x = torch.tensor([[0.5, 0.5], [1.0, 1.0], [1.5, 1.5]])
+        near, middle, far = Critic((2,))(x)
+        assert (near + far - 2 * middle).abs() > 1e-4  # without biases the scores lie on a line
+
     def test_draws_are_at_the_examples_contexts(self):
         seen = []
 
@@ -160,7 +176,9 @@ class TestCritics:
         with pytest.raises(ShapeError, match=r"one score for each event, \(4,\); got \(4, 3\)"):
             estimate_of(estimator, Generator(), Batch(torch.zeros(4, 2)))
 
-    @pytest.mark.parametrize("options", [{"critic_steps": 0}, {"critic": torch.tanh}])
+    @pytest.mark.parametrize(
+        "options", [{"critic_steps": 0}, {"critic": torch.tanh}, {"critic_hidden": ()}, {"critic_hidden": (0,)}]
+    )
     def test_wrong_options_are_refused(self, options):
         with pytest.raises(ConfigurationError, match="Adversarial: expected"):
             Adversarial(**options)
@@ -226,7 +244,8 @@ class TestTraining:
         torch.manual_seed(0)
         model = Generator()
         x = 0.3 * torch.randn(500, 2) + torch.tensor([2.0, -1.0])
-        fit(model, x, build_estimator("adversarial", loss=word), steps=300, batch_size=64, learning_rate=2e-3)
+        estimator = build_estimator("adversarial", loss=word, critic_steps=3)
+        fit(model, x, estimator, steps=300, batch_size=64, learning_rate=2e-3)
         assert (model.sample((2000,)).mean(0) - torch.tensor([2.0, -1.0])).abs().max() < 0.6
 
     @pytest.mark.parametrize("word", WORDS)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import constraints
 
-from probgen import MMD, Adversarial, Batch, ConfigurationError, SupportError, build, fit
+from probgen import MMD, Adversarial, Batch, ConfigurationError, DataError, ShapeError, SupportError, build, fit
 from probgen.plugin import registry
 from probgen_gan.examples import generators
 from probgen_gan.generator import DenseGenerator
@@ -93,3 +93,25 @@ def test_by_name_with_labels(name):
 def test_refusals(options, error):
     with pytest.raises(error, match="DenseGenerator"):
         DenseGenerator(event_shape=(2,), **options)
+
+
+@pytest.mark.parametrize("name", ["gan/mlp", "gan/gmmn"])
+class TestRefusals:
+    def test_discrete_data(self, name):
+        with pytest.raises(SupportError, match=f"{name}.*binary"):
+            build(name, event_shape=(3,), support="binary")
+
+    def test_data_that_are_not_numbers(self, name):
+        x = torch.randn(40, 2)
+        x[7, 1] = torch.nan
+        with pytest.raises(DataError, match="finite numbers in data; got nan in row 7, column 1"):
+            fit(build(name, event_shape=(2,), support="real"), x, steps=2)
+
+    def test_a_context_of_another_size(self, name):
+        model = build(name, event_shape=(2,), context_shape=(3,), support="real")
+        with pytest.raises(ShapeError, match=r"context of shape \(\.\.\., 3\)"):
+            model.sample((2,), torch.zeros(4))
+        with pytest.raises(ShapeError, match="context"):
+            model.sample((2,))
+        with pytest.raises(DataError, match=r"contexts of shape \(3,\)"):
+            fit(model, "moons", context="label", steps=2)

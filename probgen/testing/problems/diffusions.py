@@ -28,6 +28,8 @@ class AffineDiffusion(nn.Module, NoiseProcess):
         dtype: Of its parameters.
     """
 
+    num_steps: int  # pyright: ignore[reportIncompatibleVariableOverride]  # always discrete here
+
     def __init__(self, num_steps: int, dtype: torch.dtype) -> None:
         super().__init__()
         self.event_shape, self.context_shape, self.support = torch.Size([1]), None, constraints.real
@@ -70,10 +72,8 @@ def _bound(situation: Situation) -> Tensor:
         alpha, sigma = _factors(model, step)
         z = alpha * x + sigma * nodes  # (N, nodes)
         reverse = _reverse(model, step, z)
-        if step == 1:
-            scores = reverse.log_prob(x)
-        else:
-            scores = -kl_divergence(_posterior(model, step, z, x), reverse)
+        last = step == 1
+        scores = reverse.log_prob(x) if last else -kl_divergence(_posterior(model, step, z, x), reverse)
         total = total + (masses * scores).sum(1, keepdim=True)
     return total[:, 0]
 

@@ -60,16 +60,16 @@ class DenseGenerator(nn.Module, Reparameterized):
         event_shape: Sequence[int],
         context_shape: Sequence[int] | None = None,
         support: Constraint = constraints.real,
-        noise_size: int = 64,
+        noise_size: int = 32,
         noise: Literal["normal", "uniform"] = "normal",
-        hidden: Sequence[int] = (128, 128),
+        hidden: Sequence[int] = (256, 256),
         activation: str = "relu",
     ) -> None:
         super().__init__()
         if support_name(support) not in ("real", "unit-interval"):
             raise SupportError(
-                f"DenseGenerator: expected real events or ones in the unit interval; got {support}. No gradient passes through "
-                "discrete draws: choose another view of the data."
+                f"DenseGenerator: expected real events or ones in the unit interval; got {support}. No gradient passes "
+                "through discrete draws: choose another view of the data."
             )
         if noise_size < 1 or not hidden or min(hidden) < 1 or noise not in _NOISES:
             raise ConfigurationError(

@@ -16,30 +16,28 @@ def probgen_models() -> list[ModelSpec]:
         _generator(
             "gan/mlp",
             "Generative adversarial net with a dense generator, by any of eight games.",
-            noise="normal",
             reference="Goodfellow et al. (2014), arXiv:1406.2661; Lucic et al. (2018), arXiv:1711.10337.",
             recipe="probgen_gan.recipes:adversarial",
         ),
         _generator(
             "gan/gmmn",
             "Generative moment matching net: a dense generator trained by maximum mean discrepancy, without a critic.",
-            noise="uniform",
             reference="Li, Swersky & Zemel (2015), arXiv:1502.02761.",
             recipe="probgen_gan.recipes:moment_matching",
         ),
     ]
 
 
-def _generator(name: str, summary: str, *, noise: str, reference: str, recipe: str) -> ModelSpec:
+def _generator(name: str, summary: str, *, reference: str, recipe: str) -> ModelSpec:
     """Return the spec of a dense generator that is trained by one comparison or another."""
     return ModelSpec(
         name,
         summary,
         "probgen_gan.generator:DenseGenerator",
         options=(
-            Option("noise_size", "int", 64, "Entries of the noise.", minimum=1),
-            Option("noise", "str", noise, "Law of the noise.", choices=("normal", "uniform")),
-            Option("hidden", "ints", (128, 128), "Width of each hidden layer of the generator.", minimum=1),
+            Option("noise_size", "int", 32, "Entries of the noise.", minimum=1),
+            Option("noise", "str", "normal", "Law of the noise.", choices=("normal", "uniform")),
+            Option("hidden", "ints", (256, 256), "Width of each hidden layer of the generator.", minimum=1),
             Option("activation", "str", "relu", "Activation between layers.", choices=_ACTIVATIONS),
         ),
         supports=("unit-interval", "real"),

@@ -17,13 +17,13 @@ def adversarial(model: Any) -> Recipe:
     References:
         Radford, Metz & Chintala (2016), arXiv:1511.06434, for the optimiser.
     """
-    adam = OptimizerSettings(name="adam", learning_rate=1e-3, betas=(0.5, 0.999), schedule="linear")
+    adam = OptimizerSettings(name="adam", learning_rate=5e-4, betas=(0.5, 0.999), schedule="linear")
     return Recipe(
         (
             Stage(
                 Adversarial(),
-                steps=5000,
-                batch_size=256,
+                steps=6000,
+                batch_size=64,
                 optimizers=MappingProxyType({"*": adam}),
                 metric=("mmd", "minimise"),
             ),
@@ -34,8 +34,10 @@ def adversarial(model: Any) -> Recipe:
 def moment_matching(model: Any) -> Recipe:
     """Squared maximum mean discrepancy on large batches, with Gaussian kernels around the median distance.
 
+    The gradient is small where the two samples are nearly alike, and the rate is large for that.
+
     References:
         Li, Swersky & Zemel (2015), arXiv:1502.02761.
     """
-    adam = OptimizerSettings(name="adam", learning_rate=1e-3, schedule="cosine")
+    adam = OptimizerSettings(name="adam", learning_rate=5e-3, schedule="cosine")
     return Recipe((Stage(MMD(), steps=3000, batch_size=500, optimizers=MappingProxyType({"*": adam})),))

@@ -88,7 +88,7 @@ class SigmoidBeliefNet(nn.Module, LatentVariable, Sampler, BoundedLikelihood):
         self.register_buffer("mean", torch.full((sizes[0],), 0.5))
 
     @classmethod
-    def build(
+    def build(  # pyright: ignore[reportIncompatibleMethodOverride]  # the spec lists the options
         cls,
         event_shape: Sequence[int],
         context_shape: Sequence[int] | None,
