@@ -50,6 +50,8 @@ def check_claims(subject: Estimator, trial: Trial) -> Iterator[Judgement]:
     except NotApplicable as nothing:
         yield Judgement("claims", undecided(str(nothing)))
         return
+    if answers.promises_nothing:
+        raise NotApplicable("it promises nothing: all its claims are heuristic")
     yield from answers.by_draws()
     yield from answers.missing()
 
@@ -69,6 +71,11 @@ class _Answers:
         self._asked: dict[tuple[str, bool, Claim], Question] = {}
         self._answered: set[tuple[str, bool, Claim]] = set()
         self._waiting: list[tuple[Scene, Phase, Question]] = []
+
+    @property
+    def promises_nothing(self) -> bool:
+        """Whether every claim is a heuristic."""
+        return all(isinstance(question.claim, Heuristic) for question in self._asked.values())
 
     def exact(self, scene: Scene, phase: Phase) -> Iterator[Judgement]:
         """Answer what can be answered by enumeration."""

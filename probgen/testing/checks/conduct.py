@@ -107,6 +107,19 @@ def _spoken_of(scene: Scene) -> Verdict:
                 QuantityName.of(claim.target)
     except ConfigurationError as silence:
         return fails(str(silence))
+    misplaced = [
+        claim.of for phase in scene.phases for claim in claims.for_value(phase.name) if claim.of.startswith("grad:")
+    ]
+    misplaced += [
+        claim.of
+        for phase in scene.phases
+        for claim in map(claims.for_parameter, phase.parameters)
+        if not isinstance(claim, Heuristic) and not claim.of.startswith("grad:")
+    ]
+    if misplaced:
+        return fails(
+            f"a claim about a gradient is of 'grad:…', one about a value is not; got {misplaced[0]!r} in the wrong place"
+        )
     return conforms(f"{len(said)} outputs have a claim")
 
 

@@ -28,12 +28,10 @@ class AffineDiffusion(nn.Module, NoiseProcess):
         dtype: Of its parameters.
     """
 
-    num_steps: int  # pyright: ignore[reportIncompatibleVariableOverride]  # always discrete here
-
     def __init__(self, num_steps: int, dtype: torch.dtype) -> None:
         super().__init__()
         self.event_shape, self.context_shape, self.support = torch.Size([1]), None, constraints.real
-        self.num_steps = num_steps
+        self.num_steps = self.steps = num_steps
         self.coefficients = nn.Parameter(torch.tensor([0.5, 0.3, -0.2], dtype=dtype))
 
     def schedule(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,9 +64,9 @@ def _bound(situation: Situation) -> Tensor:
     model, x = situation.model, situation.batch.x
     nodes, masses = (torch.from_numpy(array).to(x.dtype) for array in np.polynomial.hermite_e.hermegauss(_NODES))
     masses = masses / masses.sum()
-    alpha, sigma = _factors(model, model.num_steps)
+    alpha, sigma = _factors(model, model.steps)
     total = -kl_divergence(Normal(alpha * x, sigma), Normal(torch.zeros_like(x), 1.0))
-    for step in range(1, model.num_steps + 1):
+    for step in range(1, model.steps + 1):
         alpha, sigma = _factors(model, step)
         z = alpha * x + sigma * nodes  # (N, nodes)
         reverse = _reverse(model, step, z)
@@ -82,7 +80,7 @@ def _log_prob(situation: Situation) -> Tensor:
     """Return the log-density of events: they are affine in normal variables, step after step."""
     model, x = situation.model, situation.batch.x
     mean, variance = torch.zeros_like(x), torch.ones_like(x)
-    for step in range(model.num_steps, 0, -1):
+    for step in range(model.steps, 0, -1):
         at_zero, at_one = (_reverse(model, step, torch.full_like(x, value)) for value in (0.0, 1.0))
         slope = at_one.mean - at_zero.mean
         mean, variance = at_zero.mean + slope * mean, slope.square() * variance + at_zero.variance
@@ -90,7 +88,7 @@ def _log_prob(situation: Situation) -> Tensor:
 
 
 def _factors(model: AffineDiffusion, step: int) -> tuple[float, float]:
-    angle = 1.4 * step / model.num_steps
+    angle = 1.4 * step / model.steps
     return math.cos(angle), math.sin(angle)
 
 
@@ -106,7 +104,7 @@ def _posterior(model: AffineDiffusion, step: int, z: Tensor, x: Tensor) -> Norma
 
 def _reverse(model: AffineDiffusion, step: int, z: Tensor) -> Normal:
     """Return the model's law of the state before: the posterior at the event that it predicts."""
-    time = step / model.num_steps
+    time = step / model.steps
     alpha, sigma = _factors(model, step)
     a, b, offset = model.coefficients
     event = (z - sigma * ((a + b * time) * z + offset)) / alpha

@@ -192,6 +192,15 @@ class UnsavedParameter(PlainLikelihood):
         return [Phase("main", {**parameters_of(model), "shift": self.shift}, estimate=self.estimate)]
 
 
+class GradientOfAValue(PlainLikelihood):
+    """Claims of its gradient what is true of its value."""
+
+    @property
+    def claims(self) -> Claims:
+        """One name for both."""
+        return Claims(value=Exact("log_prob"), gradient={"*": Unbiased("log_prob")})
+
+
 class IdleNetwork(PlainLikelihood):
     """What it says it learns is in no phase."""
 
@@ -216,6 +225,7 @@ class TrainsNothing(PlainLikelihood):
 Twins = dict[str, Callable[[], Estimator]]
 
 SILENT: Twins = {
+    "claims a value of its gradient": GradientOfAValue,
     "silent about parameters": SaysNothing,
     "claims in prose": SpeaksProse,
     "silent about a phase": ForgetsAPhase,
