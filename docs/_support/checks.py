@@ -19,7 +19,8 @@ def page() -> str:
     return f"""# The checks
 
 {len(every)} checks, with {sum(len(check.twins) for check in every)} wrong twins: subjects that are wrong on purpose, in one
-way each, which the tests of probgen hold against their check. A check without a twin cannot be made. Written by `python docs/_support/checks.py`.
+way each, which the tests of probgen hold against their check. A check without a twin cannot be made.
+Written by `python docs/_support/checks.py`.
 
 ## Of models
 
@@ -36,7 +37,8 @@ way each, which the tests of probgen hold against their check. A check without a
 ## Problems with known answers
 
 What estimators are held against. A claim may name any of these quantities, its gradient with `grad:` before it; a number in
-brackets says which of a kind (`iwae[5]`). `check_estimator(…, problems=…)` takes further ones, and so does the spec of a plugin's estimator.
+brackets says which of a kind (`iwae[5]`).
+`check_estimator(…, problems=…)` takes further ones, and so does the spec of a plugin's estimator.
 
 {_problems()}
 """
