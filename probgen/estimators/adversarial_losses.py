@@ -96,7 +96,7 @@ class Minimax(GameLoss):
 
     name = "minimax"
     unit = "nats"
-    generator_name = "minimax"
+    generator_name = "minimax-generator"
     bounds = (LowerBound("minimax-optimum"),)
 
     def value(self, real: Tensor, fake: Tensor, state: State) -> Tensor:
@@ -153,7 +153,7 @@ class Wasserstein(GameLoss):
 
     name = "wasserstein"
     unit = "units of the critic"
-    generator_name = "wasserstein"
+    generator_name = "wasserstein-generator"
 
     def __post_init__(self) -> None:
         if self.clip is not None and not (self.clip > 0 and math.isfinite(self.clip)):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 from probgen.testing.check import Check
 from probgen.testing.conformance import ExpectedFailures, as_level, waivers
@@ -13,6 +11,9 @@ from probgen.testing.report import NonConformance, Report, Status
 from probgen.testing.running import run_check
 from probgen.testing.subjects import Subject, subjects_of
 from probgen.testing.trial import Level
+
+if TYPE_CHECKING:
+    import pytest
 
 __all__ = ["ConformanceTest", "parametrize_with_checks"]
 
@@ -39,6 +40,8 @@ class ConformanceTest:
         Raises:
             NonConformance: it failed, was undecided, or passed although it is expected to fail.
         """
+        import pytest  # only here and below: the rest of the kit needs no test runner
+
         result = run_check(self.check, self.subject.thing, self.subject.name, level=self.level, expected=self.expected)
         if result.status is Status.SKIPPED:
             pytest.skip(result.reason)
@@ -76,6 +79,8 @@ def parametrize_with_checks(
         UnknownNameError: a name is not registered.
         ConfigurationError: a subject is none, or the level or the name of a check is unknown.
     """
+    import pytest
+
     chosen = as_level(level)
     found = subjects_of(subjects)
     known = frozenset[str]().union(*(subject.known for subject in found))
