@@ -12,7 +12,9 @@ from probgen_flows.maf import MAF
 from probgen_flows.masked import MaskedLinear
 from probgen_flows.realnvp import RealNVP
 
+_VALIDATING = torch.distributions.Distribution._validate_args
 zuko = pytest.importorskip("zuko")
+torch.distributions.Distribution.set_default_validate_args(_VALIDATING)  # zuko switches it off for everybody
 
 _SLOPE = math.exp(-700)
 
