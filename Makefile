@@ -9,7 +9,7 @@ READY := $(VENV)/ready
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo gallery test test-all test-plugin lint format docs bench clean
+.PHONY: help setup demo test test-all test-plugin lint format docs bench clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -24,19 +24,8 @@ $(READY): pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
 	$(BIN)/pip install --quiet -c constraints.txt --no-build-isolation -e ".[dev]" $(addprefix -e ,$(PLUGINS))
 	@touch $@
 
-demo: setup ## Train a VAE on real digits (about a minute), print its held-out bound, leave a report.
-	$(BIN)/probgen train latent/vae --data digits --threads 1 --run-dir runs/demo-$$(date +%Y%m%d-%H%M%S)
-
-gallery: setup ## Train a model of each family on real digits (some minutes), leave their reports and one page of all.
-	@set -e; folder=runs/gallery-$$(date +%Y%m%d-%H%M%S); mkdir -p $$folder; \
-	train() { echo "== $$1"; $(BIN)/probgen train "$$@" --data digits --threads 1 --run-dir $$folder/$${1##*/}; }; \
-	train latent/vae; \
-	train autoregressive/made; \
-	train flows/maf --steps 2000; \
-	train gan/mlp --steps 3000 --ema 0.999; \
-	train diffusion/ddpm --steps 1000 -o sampler=ddim -o sampling_steps=50; \
-	train boltzmann/rbm --epochs 200; \
-	$(BIN)/probgen gallery $$folder/*/ --out $$folder/gallery.html
+demo: setup ## Train a model of each family on real digits (under five minutes), put them all on one page.
+	$(BIN)/probgen gallery examples/digits/*.toml
 
 test: setup ## Run the default suite of core and plugins.
 	$(BIN)/pytest -m "not slow" -n $(JOBS) --dist loadfile

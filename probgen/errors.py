@@ -20,6 +20,7 @@ __all__ = [
     "ProbgenError",
     "RunError",
     "ShapeError",
+    "StagingError",
     "SupportError",
     "UnknownNameError",
     "suggest",
@@ -78,6 +79,10 @@ class RunError(ProbgenError, RuntimeError):
 
 class NonFiniteError(RunError, ArithmeticError):
     """A loss or a gradient became infinite or NaN during training."""
+
+
+class StagingError(RunError):
+    """A program cannot be recorded as a graph of tensor operations."""
 
 
 class InterruptedRunError(RunError):

@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["only_one", "read_json", "sync_folder", "write_atomically", "write_json"]
+__all__ = ["only_one", "read_json", "sweep", "sync_folder", "write_atomically", "write_json"]
+
+_TEMPORARY = re.compile(r"\..+(?P<ending>\.[^.]+)\.[a-z0-9_]{8}(?P=ending)")
+"""What `write_atomically` calls a file with an ending until it is whole: `.report.html.x3k_f81q.html` for `report.html`."""
 
 
 def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) -> None:
@@ -41,6 +45,16 @@ def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) 
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
     sync_folder(path.parent)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left of files, with an ending, that `write_atomically` was making in `folder`.
+
+    Call it where nothing else can be writing there: inside `only_one`.
+    """
+    for path in folder.iterdir():
+        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

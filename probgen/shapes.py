@@ -121,7 +121,7 @@ def batch_shape_of(value: Tensor, inner_shape: torch.Size, where: str, name: str
     if split < 0 or value.shape[split:] != inner_shape:
         raise ShapeError(
             f"{where}: expected {name} of shape (..., {_inner(inner_shape)}); got {tuple(value.shape)}. "
-            f"The last {len(inner_shape)} axes must be {tuple(inner_shape)}."
+            f"Make its shape end in {tuple(inner_shape)}."
         )
     return value.shape[:split]
 

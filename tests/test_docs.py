@@ -2,7 +2,8 @@
 
 A page is run from top to bottom in an empty folder: its Python blocks share one namespace, and the `probgen` commands of its
 shell blocks run between them; what `pip install -e FOLDER` installs is found until the page ends. Files that a page includes
-are a part of it. A block that cannot run is excused on the line before it, with `<!-- not run: reason -->`.
+are a part of it. A block that cannot run is excused on the line before it, with `<!-- not run: reason -->`. A training
+command that leaves its budget to the model's recipe is cut short, and judges a few examples, unless slow tests are run.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import doctest
+import functools
 import importlib
 import inspect
 import itertools
@@ -29,7 +31,7 @@ import torch
 
 import probgen
 from helpers.installing import installed
-from probgen.cli import main
+from probgen.cli import main, running
 from probgen.plugin import hookspecs, registry
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -102,15 +104,24 @@ def commands_of(block: Block) -> Iterator[Command]:
             yield Command(environment, words)
 
 
+def cut_short(words: list[str]) -> list[str]:
+    """Return a command with a budget, if it trains and leaves that to the model's recipe."""
+    own = {"--steps", "--epochs", "--config", "--resume"} & set(words)
+    return words if words[0] != "train" or own else [*words, "--steps", "20"]
+
+
 def named(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
 class TestPages:
-    def test_it_runs(self, page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["short", "whole"])
+    def test_it_runs(self, page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, whole: bool) -> None:
         monkeypatch.chdir(tmp_path)
         matplotlib.use("agg")
+        if not whole:
+            monkeypatch.setattr(running, "evaluate", functools.partial(running.evaluate, max_examples=60))
         namespace: dict[str, Any] = {"__name__": "__main__"}
         with contextlib.ExitStack() as distributions:
             for block in blocks_of(page):
@@ -120,10 +131,16 @@ class TestPages:
                     exec(compile(block.text, str(block), "exec"), namespace)
                 elif block.language in SHELL:
                     for command in commands_of(block):
-                        self._run(command, block, monkeypatch, distributions)
+                        self._run(command, block, monkeypatch, distributions, whole=whole)
 
     def _run(
-        self, command: Command, block: Block, monkeypatch: pytest.MonkeyPatch, distributions: contextlib.ExitStack
+        self,
+        command: Command,
+        block: Block,
+        monkeypatch: pytest.MonkeyPatch,
+        distributions: contextlib.ExitStack,
+        *,
+        whole: bool,
     ) -> None:
         program, *arguments = command.words
         if program == "pip":
@@ -138,7 +155,7 @@ class TestPages:
             with monkeypatch.context() as setting:
                 for name, value in command.environment.items():
                     setting.setenv(name, value)
-                assert main(arguments) == 0, f"{block}: {shlex.join(command.words)}"
+                assert main(arguments if whole else cut_short(arguments)) == 0, f"{block}: {shlex.join(command.words)}"
 
     def test_its_data_can_be_read(self, page: Path) -> None:
         for block in blocks_of(page):
@@ -164,6 +181,12 @@ def test_an_excuse_needs_a_reason(tmp_path: Path) -> None:
 def test_commands_are_told_from_their_output(tmp_path: Path) -> None:
     block = Block(tmp_path, 1, "console", "$ A=1 probgen list \\\n    plugins  # why\nprobgen-latent 0.1\n", excused=False)
     assert list(commands_of(block)) == [Command({"A": "1"}, ["probgen", "list", "plugins"])]
+
+
+def test_only_a_recipe_is_cut_short() -> None:
+    assert cut_short(["train", "flows/maf"]) == ["train", "flows/maf", "--steps", "20"]
+    assert cut_short(["train", "flows/maf", "--epochs", "1"]) == ["train", "flows/maf", "--epochs", "1"]
+    assert cut_short(["list", "models"]) == ["list", "models"]
 
 
 # ----------------------------------------------------------------------------------------------------------- docstrings

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from probgen.testing import Check, known_problems
+from probgen.testing.checks.estimator_registration import estimator_registration_checks
 from probgen.testing.checks.estimators import estimator_checks
 from probgen.testing.checks.models import model_checks
 from probgen.testing.checks.registration import registration_checks
@@ -15,7 +16,7 @@ PAGE = Path(__file__).parents[1] / "concepts" / "checks.md"
 
 def page() -> str:
     """Return the page."""
-    every = [*model_checks(), *estimator_checks(), *registration_checks()]
+    every = [*model_checks(), *estimator_checks(), *registration_checks(), *estimator_registration_checks()]
     return f"""# The checks
 
 {len(every)} checks, with {sum(len(check.twins) for check in every)} wrong twins: subjects that are wrong on purpose, in one
@@ -30,9 +31,13 @@ Written by `python docs/_support/checks.py`.
 
 {_checks(estimator_checks())}
 
-## Of registrations
+## Of models' registrations
 
 {_checks(registration_checks())}
+
+## Of estimators' registrations
+
+{_checks(estimator_registration_checks())}
 
 ## Problems with known answers
 

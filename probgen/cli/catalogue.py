@@ -186,7 +186,11 @@ def _of_estimator(entry: Registered[EstimatorSpec]) -> Mapping[str, Any]:
         "objective": f"{objective.name} in {objective.unit}"
         + (f", to {objective.direction}" if objective.direction else ""),
         "claims": [
-            *(f"value: {claim}" for claim in claims.value),
+            *(
+                f"value{'' if phase == '*' else f' in phase {phase}'}: {claim}"
+                for phase, said in claims.values.items()
+                for claim in said
+            ),
             *(f"gradient of {pattern}: {claim}" for pattern, claim in claims.gradient.items()),
         ],
     }

@@ -40,6 +40,7 @@ def check(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     card: Annotated[Path | None, typer.Option(metavar="FILE.md", help="Write a card that can be published.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the card if it is there.")] = False,
 ) -> None:
     """Check that NAME is what it claims to be: each claim gets a verdict, and says on what it rests.
 
@@ -50,7 +51,7 @@ def check(
             "check: expected the conformance kit's own dependencies; got no scipy. Run pip install 'probgen[testing]'."
         )
     if card is not None:
-        checked_target(card, endings=(".md",), command="check", flag="--card")
+        checked_target(card, endings=(".md",), command="check", flag="--card", replace=force)
     from probgen.testing.conformance import as_level, check_subjects
     from probgen.testing.seeds import session_entropy
     from probgen.testing.subjects import find
@@ -60,24 +61,33 @@ def check(
     chosen, entropy = as_level(level), session_entropy() if seed is None else seed
     report = check_subjects(subjects, level=chosen, seed=entropy, only=only or (), raising=False)
     words = ["probgen", "check", name, *_flags("-o", option), *_flags("-e", estimator_option)]
-    command = shlex.join([*words, "--level", str(chosen), "--seed", str(entropy)])
+    whole = [*words, "--level", str(chosen), "--seed", str(entropy)]
+    command, again = shlex.join(whole), shlex.join([*whole, *_flags("--only", only)])
     versions = installed_versions(registered.distribution)
     if card is not None:
         from probgen.testing.card import card as card_of
 
-        text = card_of(report, name=name, level=chosen, seed=entropy, versions=versions, command=command)
+        text = card_of(
+            report,
+            name=name,
+            level=chosen,
+            seed=entropy,
+            versions=versions,
+            command=again,
+            subjects=subjects,
+        )
         write_atomically(card, text)
     if as_json:
         described = {"name": name, "kind": registered.spec.kind, "level": str(chosen), "seed": entropy, "versions": versions}
         results = [result.as_dict() for result in report.results]
         console.write_json({**described, "ran": report.ran, "exit_code": report.exit_code, "results": results})
     else:
-        _show(report, command, only or [])
+        _show(report, command, again)
     raise typer.Exit(report.exit_code)
 
 
 def _subjects(registered: Registered[Any], option: list[str], estimator_option: list[str]) -> list[Subject]:
-    """Return what is checked: a model's registration and examples, or it with options; or an estimator."""
+    """Return what is checked: a model's registration and examples, an estimator's and its defaults; or it with options."""
     from probgen.plugin import build_estimator
     from probgen.testing.subjects import estimator_subject, problems_of, subjects_of
 
@@ -85,8 +95,10 @@ def _subjects(registered: Registered[Any], option: list[str], estimator_option: 
     if estimator_option if is_model else option:
         kind, flag, right = ("a model", "-e", "-o") if is_model else ("an estimator", "-o", "-e")
         raise ConfigurationError(f"check: expected options of {name}, {kind}; got {flag}. Give them by {right}.")
+    if not (option or estimator_option):
+        return subjects_of(name)
     if is_model:
-        return _with_options(registered, parse_assignments(option)) if option else subjects_of(name)
+        return _with_options(registered, parse_assignments(option))
     estimator = build_estimator(name, **parse_assignments(estimator_option))
     return [estimator_subject(estimator, name=name, problems=problems_of(registered))]
 
@@ -115,8 +127,8 @@ def _flags(flag: str, values: list[str] | None) -> list[str]:
     return [word for value in values or () for word in (flag, value)]
 
 
-def _show(report: Report, command: str, only: list[str]) -> None:
-    """Print a table of the checks, then what went wrong in full, with the command that shows it again."""
+def _show(report: Report, command: str, again: str) -> None:
+    """Print a table of the checks, then what went wrong in full, with the commands that show each, and all, again."""
     from probgen.testing.card import HEADINGS, rows, silences
     from probgen.testing.report import Status
 
@@ -128,5 +140,4 @@ def _show(report: Report, command: str, only: list[str]) -> None:
     for result in report.results:
         if result.status in (Status.FAILED, Status.UNEXPECTED_PASS, Status.INCONCLUSIVE):
             console.write(f"\n{result}\n    again: {command} --only {result.check}")
-    again = shlex.join([word for name in only for word in ("--only", name)])
-    console.write(f"{str(report).splitlines()[0]} To see it again: {command} {again}".rstrip())
+    console.write(f"{str(report).splitlines()[0]} To see it again: {again}")

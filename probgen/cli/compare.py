@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from probgen.cli import console
+from probgen.cli.config import CONFIG_FILE, RunConfig
 from probgen.errors import CheckpointError
 from probgen.report.numbers import measured
 
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from probgen.evaluation import Evaluation
 
 __all__ = ["compare", "evaluation_file"]
+
+_SUBJECT = ("data", "view", "context", "split")
+"""What figures are of: runs that agree in these can be compared."""
 
 _MARKS = {"exact": "", "lower bound": "≥ ", "upper bound": "≤ ", "estimate": "≈ "}
 
@@ -24,32 +29,31 @@ def compare(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the figures of finished runs side by side.
+    """Show the figures of finished runs side by side, and what each run used.
 
-    Runs on other data, another view or another split than the first are marked: their figures are of something else.
+    Runs on other data, another view, context or split than the first are marked: their figures are of something else.
     """
     files = [evaluation_file(folder) for folder in runs]
     from probgen.evaluation import Evaluation
 
     evaluations = [Evaluation.load(file) for file in files]
-    alike = [_subject(each) == _subject(evaluations[0]) for each in evaluations]
+    configs = [_config(folder) for folder in runs]
+    subjects = [_subject(each, config) for each, config in zip(evaluations, configs, strict=True)]
+    alike = [subject == subjects[0] for subject in subjects]
     if as_json:
-        console.write_json(_as_json(runs, evaluations, alike))
+        console.write_json(_as_json(runs, evaluations, configs, alike))
         return
     headings = [folder.name if same else f"{folder.name} *" for folder, same in zip(runs, alike, strict=True)]
-    rows = [
-        ["model", *(each.model for each in evaluations)],
-        ["data", *(each.data for each in evaluations)],
-        ["view", *(each.view for each in evaluations)],
-        ["split", *(each.split for each in evaluations)],
-    ]
+    rows = [["model", *(each.model for each in evaluations)]]
+    rows += [[name, *values] for name, values in zip(_SUBJECT, zip(*subjects, strict=True), strict=True)]
+    rows += _used(configs)
     rows += [_row(name, unit, evaluations) for name, unit in dict.fromkeys(_metrics(evaluations))]
     console.show_table(["", *headings], rows)
     console.write(
         "Values stand with one standard error; ≥ is a lower bound on the quantity, ≤ an upper bound, ≈ an estimate."
     )
     if not all(alike):
-        console.write("* not comparable with the first run: other data, another view or another split.")
+        console.write("* not comparable with the first run: other data, another view, context or split.")
 
 
 def evaluation_file(folder: Path) -> Path:
@@ -68,8 +72,23 @@ def evaluation_file(folder: Path) -> Path:
     return path
 
 
-def _subject(evaluation: Evaluation) -> tuple[str, str, str]:
-    return evaluation.data, evaluation.view, evaluation.split
+def _config(folder: Path) -> RunConfig | None:
+    """Return what the run did; None for one that Python made, and judged, without a configuration."""
+    return RunConfig.read(folder) if (folder / CONFIG_FILE).exists() else None
+
+
+def _subject(evaluation: Evaluation, config: RunConfig | None) -> tuple[str, ...]:
+    """Return what figures are of, by `_SUBJECT`."""
+    context = None if config is None else config.context
+    return evaluation.data, evaluation.view, context or "none", evaluation.split
+
+
+def _used(configs: list[RunConfig | None]) -> list[list[str]]:
+    """Return rows of what the runs used: estimator, budget, batch size, learning rate; empty where it was not noted."""
+    from probgen.cli.stages import stage_words
+
+    words = [{} if config is None else stage_words(config.stages) for config in configs]
+    return [[name, *(each.get(name, "") for each in words)] for name in dict.fromkeys(itertools.chain(*words))]
 
 
 def _metrics(evaluations: list[Evaluation]) -> list[tuple[str, str]]:
@@ -84,11 +103,19 @@ def _row(name: str, unit: str, evaluations: list[Evaluation]) -> list[str]:
     return [f"{name} [{unit}]", *cells]
 
 
-def _as_json(runs: list[Path], evaluations: list[Evaluation], alike: list[bool]) -> dict[str, Any]:
+def _as_json(
+    runs: list[Path], evaluations: list[Evaluation], configs: list[RunConfig | None], alike: list[bool]
+) -> dict[str, Any]:
     return {
         "comparable": all(alike),
         "runs": [
-            {"run": str(folder), "comparable": same, **each.to_json()}
-            for folder, each, same in zip(runs, evaluations, alike, strict=True)
+            {
+                "run": str(folder),
+                "comparable": same,
+                **each.to_json(),
+                "context": None if config is None else config.context,
+                "stages": [] if config is None else list(config.stages),
+            }
+            for folder, each, config, same in zip(runs, evaluations, configs, alike, strict=True)
         ],
     }

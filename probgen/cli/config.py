@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +16,7 @@ from probgen.files import read_json, write_json
 from probgen.plugin.manager import registry
 from probgen.plugin.options import plain, validate
 
-__all__ = ["CONFIG_FILE", "RunConfig"]
+__all__ = ["CONFIG_FILE", "RunConfig", "usable_cores"]
 
 CONFIG_FILE = "config.json"
 
@@ -39,6 +39,8 @@ class RunConfig:
         command: What was typed.
         created: When, in ISO 8601.
         versions: Versions of Python, probgen, the model's plugin and what computes.
+        stages: What each stage really uses, the recipe's own choices among it: see `probgen.cli.stages`. It is noted once
+            the model is there; a run goes by the fields above, and folders of older runs lack it.
 
     Raises:
         ConfigurationError: an option is unknown or invalid.
@@ -58,6 +60,7 @@ class RunConfig:
     command: str = ""
     created: str = ""
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    stages: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
     def checked(cls, *, training: Mapping[str, Any], **fields: Any) -> Self:
@@ -114,6 +117,8 @@ class RunConfig:
         for field in ("model_options", "data_options", "estimator_options", "training", "versions"):
             if not isinstance(getattr(self, field), dict):
                 raise TypeError(f"no object under {field!r}")
+        if not isinstance(self.stages, list | tuple):
+            raise TypeError("no list under 'stages'")
         if not isinstance(self.model, str) or not isinstance(self.data, str):
             raise TypeError("no name under 'model' or 'data'")
 
@@ -127,11 +132,14 @@ def _complete(training: Mapping[str, Any]) -> dict[str, Any]:
 def _threads() -> int:
     """Return how many threads a run computes with unless told: as `OMP_NUM_THREADS` says, or one for each usable core."""
     said = os.environ.get("OMP_NUM_THREADS", "")
-    if said.isdigit() and int(said) > 0:
-        return int(said)
+    return int(said) if said.isdigit() and int(said) > 0 else usable_cores()
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
     try:
         return len(os.sched_getaffinity(0))
-    except AttributeError:  # only Linux says which cores a process may use
+    except AttributeError:  # only Linux says which
         return os.cpu_count() or 1
 
 

@@ -2,56 +2,93 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import torch
 from torch import nn
 
+from probgen.cli import console
 from probgen.cli.compare import evaluation_file
+from probgen.cli.config import RunConfig
 from probgen.cli.drawing import draw
-from probgen.cli.opened import open_run
+from probgen.cli.opened import OpenedRun, open_run
 from probgen.cli.running import seconds_of
-from probgen.errors import ConfigurationError
+from probgen.cli.stages import stage_words
+from probgen.errors import ConfigurationError, ProbgenError
 from probgen.evaluation import Evaluation
-from probgen.report import Exhibit
+from probgen.plugin import registry
+from probgen.plugin.options import plain, validate
+from probgen.report import PAGE, Exhibit
+from probgen.report.numbers import typed
 
-__all__ = ["exhibit", "same_data"]
+__all__ = ["exhibits_of"]
 
 
-def exhibit(folder: Path, *, n: int, seed: int) -> Exhibit:
-    """Return the run in `folder` with `n` draws of its model.
+def exhibits_of(folders: Sequence[Path], *, n: int, seed: int, beside: Path) -> tuple[list[Exhibit], list[Path]]:
+    """Return the runs that can be shown, and the folders of those that cannot, each reported.
+
+    Args:
+        folders: Folders of finished runs.
+        n: Draws of each model.
+        seed: Of the draws.
+        beside: The folder of the page, from which links start.
 
     Raises:
-        CheckpointError: the run is not finished.
+        ConfigurationError: the runs are not all of the same data.
     """
+    exhibits, left_out = [], []
+    for folder in folders:
+        try:
+            exhibits.append(_exhibit(folder, n=n, seed=seed, beside=beside))
+        except ProbgenError as error:
+            console.complain(f"{folder} is left out: {error}")
+            left_out.append(folder)
+    _check_same_data(exhibits)
+    return exhibits, left_out
+
+
+def _exhibit(folder: Path, *, n: int, seed: int, beside: Path) -> Exhibit:
     evaluation = Evaluation.load(evaluation_file(folder))
     opened = open_run(folder)
-    labels = opened.view.source.num_labels or 1
-    if opened.view.context_shape is None:
-        draws = draw(opened.model, opened.view, n, labels=None, seed=seed)
-    else:
-        names = ",".join(map(str, range(labels)))
-        draws = draw(opened.model, opened.view, -(-n // labels), labels=names, seed=seed)
+    link = Path(os.path.relpath(folder / PAGE, beside)).as_posix()
     return Exhibit(
         name=opened.config.model,
+        summary=registry().model(opened.config.model).spec.summary,
+        settings=_settings(opened.config),
         parameters=sum(each.numel() for each in opened.model.parameters()) if isinstance(opened.model, nn.Module) else 0,
         seconds=seconds_of(folder),
         evaluation=evaluation,
         view=opened.view,
-        samples=draws.events[torch.linspace(0, len(draws.events) - 1, n).long()],
+        samples=_draws(opened, n=n, seed=seed),
+        report=quote(link) if (folder / PAGE).exists() else None,
     )
 
 
-def same_data(exhibits: Sequence[Exhibit]) -> list[Exhibit]:
-    """Return the exhibits if all are of the same data.
+def _draws(opened: OpenedRun, *, n: int, seed: int) -> torch.Tensor:
+    """Return `n` draws; of a conditional model, of each label in turn."""
+    if opened.view.context_shape is None:
+        return draw(opened.model, opened.view, n, labels=None, seed=seed).events
+    labels = opened.view.source.num_labels or 1
+    draws = draw(opened.model, opened.view, -(-n // labels), labels=",".join(map(str, range(labels))), seed=seed)
+    return draws.events[torch.linspace(0, len(draws.events) - 1, n).long()]
 
-    Raises:
-        ConfigurationError: they are not.
-    """
-    names = list(dict.fromkeys(each.view.source.name for each in exhibits))
-    if len(names) > 1:
+
+def _settings(config: RunConfig) -> str:
+    """Return in words which of the model's options are not its defaults, and how it was trained."""
+    usual = plain(validate({}, registry().model(config.model).spec.options, owner=config.model))
+    options = {name: value for name, value in config.model_options.items() if value != usual[name]}
+    context = {} if config.context is None else {"context": config.context}
+    said = [f"{name}={typed(value)}" for name, value in {**options, **context}.items()]
+    said += [words if name == "estimator" else f"{name} {words}" for name, words in stage_words(config.stages).items()]
+    return "; ".join(said)
+
+
+def _check_same_data(exhibits: Sequence[Exhibit]) -> None:
+    if len({each.view.source.fingerprint for each in exhibits}) > 1:
         raise ConfigurationError(
-            f"gallery: expected runs of one data set; got {' and '.join(names)}. Make a gallery for each."
+            f"gallery: expected runs of the same examples, split alike; got several versions of "
+            f"{exhibits[0].view.source.name}. Make a gallery for each."
         )
-    return list(exhibits)

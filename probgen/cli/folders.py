@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from probgen.cli.targets import takes_files
 from probgen.errors import ConfigurationError, ProbgenError
 
 __all__ = ["default_folder", "taken"]
@@ -56,6 +57,11 @@ def _make(folder: Path) -> list[Path]:
         raise ConfigurationError(
             f"train: expected a run folder that can be written; got {folder} ({error.strerror}). Choose another --run-dir."
         ) from error
+    if not takes_files(folder):
+        raise ConfigurationError(
+            f"train: expected a run folder that can be written; got {folder}, which takes no files. "
+            "Choose another --run-dir."
+        )
     if occupied is not None:
         raise ConfigurationError(
             f"train: expected an empty or new run folder; got {folder}, which holds {occupied.name}. "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,18 @@ from torch import nn
 
 from probgen.cli import console
 from probgen.cli.config import RunConfig
+from probgen.cli.divergence import divergence
+from probgen.cli.stages import registered_as, stage_records, stage_words
 from probgen.data import Source, View, as_source, matching_view
 from probgen.errors import CheckpointError, ConfigurationError, DataError
 from probgen.estimator import Estimator
 from probgen.evaluation import Evaluation, evaluate
 from probgen.files import read_json, write_json
-from probgen.plugin import build, build_estimator, default_estimator, registry
+from probgen.plugin import build, build_estimator, registry
 from probgen.report import PAGE, RunFacts, draw_pictures, headline, write_page
 from probgen.report.numbers import duration, measured
 from probgen.streams import seeded_streams
-from probgen.training import Recipe, fit, load, read_metrics
+from probgen.training import Recipe, Settings, fit, load, planned_recipe, read_metrics
 from probgen.training.checkpoint import read_latest
 
 __all__ = ["carry_out", "seconds_of", "source_of", "view_of"]
@@ -47,18 +50,19 @@ def carry_out(config: RunConfig, folder: Path, *, resume: bool) -> None:
     source = source_of(config, folder)
     if leads and not (folder / DATA).exists():
         write_json(folder / DATA, {"name": source.name, "fingerprint": source.fingerprint})
-    if resume and (folder / "model.safetensors").exists():
-        model = load(folder)
-        view, seconds = view_of(source, model, config), seconds_of(folder)
+    finished = resume and (folder / "model.safetensors").exists()
+    model = load(folder) if finished else _built(config, source)
+    view, plan = view_of(source, model, config), _plan(model, config)
+    if leads:
+        config = _noted(config, plan, view, folder)
+    if finished:
+        seconds = seconds_of(folder)
     else:
-        with seeded_streams(config.training["seed"], "initialise"):
-            model = build(config.model, source, view=config.view, context=config.context, **config.model_options)
-        view = view_of(source, model, config)
         if leads:
             console.note(view.describe())
-        seconds = _fit(model, view, config, folder, resume=resume)
+        seconds = _fit(model, view, config, plan, folder, resume=resume)
     if leads:
-        _finish(folder, config, model, view, seconds)
+        _finish(folder, config, plan, model, view, seconds)
 
 
 def source_of(config: RunConfig, folder: Path) -> Source:
@@ -82,19 +86,43 @@ def view_of(source: Source, model: Any, config: RunConfig) -> View:
     return matching_view(source, model, context=config.context)
 
 
-def _fit(model: Any, view: View, config: RunConfig, folder: Path, *, resume: bool) -> float:
-    settings = {name: value for name, value in config.training.items() if name != "threads"}
+def _built(config: RunConfig, source: Source) -> Any:
+    with seeded_streams(config.training["seed"], "initialise"):
+        return build(config.model, source, view=config.view, context=config.context, **config.model_options)
+
+
+def _fit(model: Any, view: View, config: RunConfig, plan: Recipe, folder: Path, *, resume: bool) -> float:
     result = fit(
         model,
         view.source,
-        _chosen_estimator(model, config),
+        recipe=plan,
         view=view.name,
         context=config.context,
         run_dir=folder,
         resume=resume,
-        **settings,
+        **_settings(config),
     )
     return result.seconds
+
+
+def _plan(model: Any, config: RunConfig) -> Recipe:
+    """Return the recipe of the run, with its estimators and settings."""
+    return planned_recipe(
+        model, _chosen_estimator(model, config), recipe=_recipe(model, config), settings=Settings(**_settings(config))
+    )
+
+
+def _settings(config: RunConfig) -> dict[str, Any]:
+    return {name: value for name, value in config.training.items() if name != "threads"}
+
+
+def _noted(config: RunConfig, plan: Recipe, view: View, folder: Path) -> RunConfig:
+    """Return the configuration with what each stage really uses, and write it where the folder's lacks that."""
+    named = {} if config.estimator is None else {config.estimator: config.estimator_options}
+    noted = dataclasses.replace(config, stages=stage_records(plan, named, examples=len(view.split("train"))))
+    if config.stages != noted.stages:
+        noted.write(folder)
+    return noted
 
 
 def _chosen_estimator(model: Any, config: RunConfig) -> Estimator | Mapping[str, Estimator] | None:
@@ -127,20 +155,20 @@ def _recipe(model: Any, config: RunConfig) -> Recipe | None:
 
 def _with_options(estimator: Estimator, config: RunConfig) -> Estimator:
     """Return the registered estimator of this class with the options of the run over those that it has."""
-    kind = type(estimator)
-    for name, registered in registry().estimators.items():
-        if registered.spec.target == f"{kind.__module__}:{kind.__qualname__}":
-            has = {each.name: vars(estimator)[each.name] for each in registered.spec.options if each.name in vars(estimator)}
-            return build_estimator(name, **{**has, **config.estimator_options})
-    raise ConfigurationError(
-        f"train: expected a recipe with a registered estimator for -e; got {kind.__name__}. Name one with --estimator."
-    )
+    registered = registered_as(estimator)
+    if registered is None:
+        raise ConfigurationError(
+            f"train: expected a recipe with a registered estimator for -e; got {type(estimator).__name__}. "
+            "Name one with --estimator."
+        )
+    has = {each.name: vars(estimator)[each.name] for each in registered.spec.options if each.name in vars(estimator)}
+    return build_estimator(registered.spec.name, **{**has, **config.estimator_options})
 
 
 # ------------------------------------------------------------------------------------------------------- what is left over
 
 
-def _finish(folder: Path, config: RunConfig, model: Any, view: View, seconds: float | None) -> None:
+def _finish(folder: Path, config: RunConfig, plan: Recipe, model: Any, view: View, seconds: float | None) -> None:
     """Judge the model, draw the pictures and write the page, each where the folder lacks it; then say what came out."""
     path = folder / EVALUATION
     if path.exists():
@@ -149,10 +177,14 @@ def _finish(folder: Path, config: RunConfig, model: Any, view: View, seconds: fl
         console.note("judging the model on held-out data")
         evaluation = evaluate(model, view)
         evaluation.save(path)
-    objectives = _objectives(model, config)
-    draw_pictures(folder, model, view, read_metrics(folder / "metrics.csv"), objectives, seed=config.training["seed"])
+    objectives, rows = _objectives(plan, view), read_metrics(folder / "metrics.csv")
+    kept_best = config.training["patience"] is not None
+    warnings = [] if kept_best else divergence(rows, plan, entries=view.event_shape.numel())
+    for warning in warnings:
+        console.note(f"warning: {warning}")
+    draw_pictures(folder, model, view, rows, objectives, seed=config.training["seed"])
     if not (folder / PAGE).exists():
-        write_page(folder, _facts(config, model, view, objectives, seconds), evaluation)
+        write_page(folder, _facts(config, model, view, objectives, warnings, seconds), evaluation)
     console.write(f"{config.model} on {view.source.name}, trained in {duration(seconds)}; on the {evaluation.split} split:")
     console.show_table(
         ["figure", "value", "unit", "kind", "n"],
@@ -161,7 +193,14 @@ def _finish(folder: Path, config: RunConfig, model: Any, view: View, seconds: fl
     console.write(f"all figures and pictures: {folder / PAGE}")
 
 
-def _facts(config: RunConfig, model: Any, view: View, objectives: Mapping[str, str], seconds: float | None) -> RunFacts:
+def _facts(
+    config: RunConfig,
+    model: Any,
+    view: View,
+    objectives: Mapping[str, str],
+    warnings: Sequence[str],
+    seconds: float | None,
+) -> RunFacts:
     return RunFacts(
         model=config.model,
         summary=registry().model(config.model).spec.summary,
@@ -170,6 +209,9 @@ def _facts(config: RunConfig, model: Any, view: View, objectives: Mapping[str, s
         parameters=sum(each.numel() for each in model.parameters()) if isinstance(model, nn.Module) else 0,
         seconds=seconds,
         objectives=objectives,
+        used=stage_words(config.stages),
+        warnings=warnings,
+        context=config.context,
         options=config.model_options,
         training=config.training,
         versions=config.versions,
@@ -178,20 +220,14 @@ def _facts(config: RunConfig, model: Any, view: View, objectives: Mapping[str, s
     )
 
 
-def _objectives(model: Any, config: RunConfig) -> dict[str, str]:
-    """Return what each stage estimates, with its unit, by the stage's name."""
-    chosen = _chosen_estimator(model, config)
-    recipe = _recipe(model, config)
-    if recipe is None:
-        chosen = default_estimator(model) if chosen is None else chosen
-        estimators = {"main": chosen} if isinstance(chosen, Estimator) else {}
-    else:
-        estimators = {**{stage.name: stage.estimator for stage in recipe.stages}, **_by_stage(chosen, recipe)}
-    return {name: f"{each.objective.name} [{each.objective.unit}]" for name, each in estimators.items()}
+def _objectives(plan: Recipe, view: View) -> dict[str, str]:
+    """Return what each stage estimates, with its unit, by the stage's name.
 
-
-def _by_stage(chosen: Estimator | Mapping[str, Estimator] | None, recipe: Recipe) -> Mapping[str, Estimator]:
-    return {recipe.stages[0].name: chosen} if isinstance(chosen, Estimator) else chosen or {}
+    Nats of densities of a view that rescales the data are not those of the figures, which are in the data's own units.
+    """
+    ours = {"nats": f"nats of view {view.name!r}"} if view.rescales else {}
+    objectives = {stage.name: stage.estimator.objective for stage in plan.stages}
+    return {name: f"{each.name} [{ours.get(each.unit, each.unit)}]" for name, each in objectives.items()}
 
 
 def seconds_of(folder: Path) -> float | None:

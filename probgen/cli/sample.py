@@ -23,6 +23,7 @@ def sample(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A .npz, .png or .csv file; a table on standard output if left out.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
     seed: Annotated[int, typer.Option(help="Seed; the same one gives the same draws.")] = 0,
 ) -> None:
     """Draw from the model of RUN.
@@ -30,7 +31,7 @@ def sample(
     Numbers are in the data's own units; a table has the data's column names.
     """
     if out is not None:
-        checked_target(out, endings=(".npz", ".png", ".csv"), command="sample")
+        checked_target(out, endings=(".npz", ".png", ".csv"), command="sample", replace=force)
     from probgen.cli.drawing import as_table, draw, write_draws
     from probgen.cli.opened import open_run
 

@@ -18,6 +18,7 @@ def score(
     *,
     data: Annotated[str, typer.Option(metavar="SRC", help="Data of the same kind and shape as the run's.")],
     out: Annotated[Path, typer.Option(metavar="FILE.csv", help="Where to write the scores.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE.csv if it is there.")] = False,
     data_option: Annotated[
         list[str] | None, typer.Option("-d", "--data-option", metavar="KEY=VALUE", help="How to read these data.")
     ] = None,
@@ -29,7 +30,7 @@ def score(
 
     The heading says whether the numbers are log-likelihoods or bounds on them.
     """
-    checked_target(out, endings=(".csv",), command="score")
+    checked_target(out, endings=(".csv",), command="score", replace=force)
     from probgen.cli.opened import open_run
     from probgen.cli.scoring import score_rows, write_scores
 

@@ -13,9 +13,9 @@ __all__ = ["READING", "TRAINING", "reading_options"]
 
 TRAINING = (
     Option("steps", "int", None, "Steps in each stage; the recipe's when left out.", minimum=1),
-    Option("epochs", "float", None, "Passes through the training data in each stage, instead of steps.", minimum=0),
+    Option("epochs", "float", None, "Passes through the training data in each stage, instead of steps.", above=0),
     Option("batch_size", "int", None, "Examples in a batch; the recipe's when left out.", minimum=1),
-    Option("learning_rate", "float", None, "Step size; the recipe's when left out.", minimum=0),
+    Option("learning_rate", "float", None, "Step size; the recipe's when left out.", above=0),
     Option(
         "schedule",
         "str",
@@ -23,10 +23,8 @@ TRAINING = (
         "The learning rate over a stage; the recipe's when left out.",
         choices=("constant", "cosine", "linear", "steps"),
     ),
-    Option("clip_norm", "float", None, "Largest norm of a gradient; the recipe's when left out.", minimum=0),
-    Option(
-        "ema", "float", None, "Decay of a moving average of the weights, which is then the result.", minimum=0, maximum=1
-    ),
+    Option("clip_norm", "float", None, "Largest norm of a gradient; the recipe's when left out.", above=0),
+    Option("ema", "float", None, "Decay of a moving average of the weights, which is then the result.", minimum=0, below=1),
     Option("patience", "int", None, "Stop after so many validations without improvement.", minimum=1),
     Option("validate_every", "int", None, "Steps between validations; about an epoch when left out.", minimum=1),
     Option("checkpoint_every", "int", None, "Steps between checkpoints; about an epoch when left out.", minimum=1),
@@ -34,6 +32,13 @@ TRAINING = (
     Option("seed", "int", 0, "Seed of everything random."),
     Option("device", "str", "auto", "auto, cpu, cuda, cuda:1 or mps."),
     Option("precision", "str", "float32", "Arithmetic of the model.", choices=("float32", "bfloat16")),
+    Option(
+        "execution",
+        "str",
+        "auto",
+        "How steps are run: as written, as a recorded graph, or compiled.",
+        choices=("auto", "eager", "graph", "inductor"),
+    ),
     Option("threads", "int", None, "Processor threads; all that there are when left out.", minimum=1),
 )
 """The settings of training."""

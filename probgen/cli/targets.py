@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from probgen.errors import ConfigurationError
 
-__all__ = ["checked_target"]
+__all__ = ["checked_target", "takes_files"]
 
 
-def checked_target(path: Path, *, endings: Sequence[str], command: str, flag: str = "--out") -> Path:
-    """Return `path` after checking that its ending is known and its folder is there.
+def checked_target(path: Path, *, endings: Sequence[str], command: str, flag: str = "--out", replace: bool = True) -> Path:
+    """Return `path` after checking that its ending is known, that its folder takes files, and that nothing is overwritten.
+
+    Args:
+        path: The file to write.
+        endings: The endings that it may have.
+        command: What is to write it, for messages.
+        flag: Where it was named, for messages.
+        replace: Whether a file that is there already may be replaced: whether --force was given.
 
     Raises:
-        ConfigurationError: it is not.
+        ConfigurationError: the file cannot or must not be written.
     """
     if path.suffix.lower() not in endings:
         raise ConfigurationError(
@@ -24,4 +32,23 @@ def checked_target(path: Path, *, endings: Sequence[str], command: str, flag: st
         raise ConfigurationError(
             f"{command}: expected {flag} in a folder that exists; got {path}. Make {path.parent} first."
         )
+    if not takes_files(path.parent):
+        raise ConfigurationError(
+            f"{command}: expected {flag} in a folder that can be written; got {path}. Choose another folder."
+        )
+    if path.is_dir():
+        raise ConfigurationError(f"{command}: expected {flag} to be a file; got {path}, a folder. Name a file in it.")
+    if path.exists() and not replace:
+        raise ConfigurationError(
+            f"{command}: expected {flag} to be a new file; got {path}, which exists. Add --force to replace it."
+        )
     return path
+
+
+def takes_files(folder: Path) -> bool:
+    """Whether a file can be made in `folder`, found out by making one that has no name, or is gone again at once."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from probgen.cli import console
 from probgen.cli.config import RunConfig
+from probgen.cli.describing import configuration
 from probgen.cli.folders import default_folder, taken
-from probgen.cli.toml import overridden, read_description
+from probgen.cli.targets import takes_files
 from probgen.errors import CheckpointError, ConfigurationError, InterruptedRunError, RunError
-from probgen.files import only_one
+from probgen.files import only_one, sweep
 from probgen.plugin.options import parse_assignments
 
 __all__ = ["train"]
@@ -62,6 +62,9 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.", rich_help_panel=_CARRYING_OUT)] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=_CARRYING_OUT)] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or bfloat16.", rich_help_panel=_CARRYING_OUT)] = None,
+    execution: Annotated[
+        str | None, typer.Option(help="auto, eager, graph or inductor.", rich_help_panel=_CARRYING_OUT)
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="Processor threads.", rich_help_panel=_CARRYING_OUT)] = None,
     run_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The run folder, new or empty.", rich_help_panel=_CARRYING_OUT)
@@ -95,6 +98,7 @@ def train(
         "seed": seed,
         "device": device,
         "precision": precision,
+        "execution": execution,
         "threads": threads,
     }
     stage, _, name = (estimator or "").rpartition("=")
@@ -104,7 +108,7 @@ def train(
         "estimator": {"name": name or None, "stage": stage or None, **parse_assignments(estimator_option or ())},
         "training": training,
     }
-    _start(_configuration(asked, config, command=shlex.join(call.obj["typed"])), run_dir)
+    _start(configuration(asked, config, command=shlex.join(call.obj["typed"])), run_dir)
 
 
 def _refuse_beside_resume(call: typer.Context) -> None:
@@ -115,39 +119,6 @@ def _refuse_beside_resume(call: typer.Context) -> None:
             f"train: expected --resume alone, because a run goes on as it was begun; got {flag} as well. "
             "Leave it out, or start a new run."
         )
-
-
-def _configuration(asked: Mapping[str, dict[str, Any]], path: Path | None, *, command: str) -> RunConfig:
-    """Return the checked configuration of what was asked for, over what the file at `path` says."""
-    described = read_description(path) if path is not None else {table: {} for table in asked}
-    given = {table: {key: value for key, value in values.items() if value is not None} for table, values in asked.items()}
-    for table in ("model", "estimator"):  # options belong to what they were written for
-        if given[table].get("name", described[table].get("name")) != described[table].get("name"):
-            described[table] = {}
-    for budget, other in (("steps", "epochs"), ("epochs", "steps")):
-        if budget in given["training"] and other not in given["training"]:
-            described["training"].pop(other, None)
-    model, data, estimator, training = (overridden(described[table], given[table]) for table in asked)
-    return RunConfig.checked(
-        model=_needed(model, "name", "a model", "Name one: probgen train MODEL; `probgen list models` shows them"),
-        data=_needed(data, "source", "data", "Name them with --data; `probgen list data` shows what is built in"),
-        view=data.pop("view", None),
-        context=data.pop("context", None),
-        estimator=estimator.pop("name", None),
-        stage=estimator.pop("stage", None),
-        model_options=model,
-        data_options=data,
-        estimator_options=estimator,
-        training=training,
-        command=command,
-    )
-
-
-def _needed(table: dict[str, Any], key: str, what: str, remedy: str) -> str:
-    value = table.pop(key, None)
-    if not isinstance(value, str) or not value:
-        raise ConfigurationError(f"train: expected {what}; got {'none' if value is None else repr(value)}. {remedy}.")
-    return value
 
 
 def _start(config: RunConfig, run_dir: Path | None) -> None:
@@ -167,7 +138,10 @@ def _go_on(folder: Path) -> None:
             f"train: expected the folder of a run to resume; got {folder}, which does not exist: nothing to resume. "
             f"Start the run with --run-dir {folder}."
         )
-    _carry_out(RunConfig.read(folder), folder, resume=True)
+    config = RunConfig.read(folder)
+    if console.leads() and not takes_files(folder):
+        raise CheckpointError(f"train: expected a run folder that can be written; got {folder}. Set its permissions.")
+    _carry_out(config, folder, resume=True)
 
 
 def _carry_out(config: RunConfig, folder: Path, *, resume: bool) -> None:
@@ -176,6 +150,8 @@ def _carry_out(config: RunConfig, folder: Path, *, resume: bool) -> None:
             raise RunError(
                 f"train: expected a run that nothing else works on; got {folder}, where another process trains. Wait for it."
             )
+        if console.leads():
+            sweep(folder)
         _carry_out_alone(config, folder, resume=resume)
 
 

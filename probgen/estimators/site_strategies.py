@@ -103,8 +103,8 @@ class SiteStrategies(Estimator):
         self.analytic_kl = analytic_kl
         self.max_assignments = max_assignments
         self._sizes: Mapping[str, int] | None = None
-        relaxed = any(strategy.value_target(analytic_kl=analytic_kl) for strategy in self._all)
-        self.objective = Objective("relaxed-elbo" if relaxed else "elbo", "nats", "maximise")
+        target = self._target([strategy.value_target(analytic_kl=analytic_kl) for strategy in self._all]) or "elbo"
+        self.objective = Objective(target.partition("[")[0], "nats", "maximise")
         for strategy in self._all:
             if isinstance(strategy, Reinforce) and num_particles < strategy.baseline.fewest_particles:
                 raise ConfigurationError(

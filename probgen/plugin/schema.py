@@ -30,6 +30,8 @@ class Option:
         choices: The strings that it may be; `"str"` only.
         minimum: Least value of a number, or of each of the ints.
         maximum: Greatest value.
+        above: What a number must be greater than.
+        below: What it must be less than.
 
     Raises:
         PluginLoadError: the name is not an identifier or is a word of `probgen.build` itself, the type is unknown, or the
@@ -48,6 +50,8 @@ class Option:
     choices: Sequence[str] | None = None
     minimum: float | None = None
     maximum: float | None = None
+    above: float | None = None
+    below: float | None = None
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier() or self.name in _RESERVED:
@@ -73,11 +77,17 @@ class Option:
         else:
             limits = [
                 f"{word} {limit:g}"
-                for word, limit in (("at least", self.minimum), ("at most", self.maximum))
+                for word, limit in (
+                    ("at least", self.minimum),
+                    ("above", self.above),
+                    ("at most", self.maximum),
+                    ("below", self.below),
+                )
                 if limit is not None
             ]
             each = ", each" if self.type == "ints" else ""
-            words = _WORDS[self.type] + (f"{each} of {' and '.join(limits)}" if limits else "")
+            of = " of" if limits and limits[0].startswith("at") else ""
+            words = _WORDS[self.type] + (f"{each}{of} {' and '.join(limits)}" if limits else "")
         return f"{words}, or none" if self.default is None else words
 
     def allows(self, value: Any) -> bool:
@@ -86,9 +96,16 @@ class Option:
             return value in self.choices
         if self.type not in ("int", "float", "ints"):
             return True
-        low = -math.inf if self.minimum is None else self.minimum
-        high = math.inf if self.maximum is None else self.maximum
-        return all(math.isfinite(entry) and low <= entry <= high for entry in (value if self.type == "ints" else [value]))
+        return all(self._is_within(entry) for entry in (value if self.type == "ints" else [value]))
+
+    def _is_within(self, number: float) -> bool:
+        return (
+            math.isfinite(number)
+            and (self.minimum is None or number >= self.minimum)
+            and (self.above is None or number > self.above)
+            and (self.maximum is None or number <= self.maximum)
+            and (self.below is None or number < self.below)
+        )
 
     def _is_typed(self, value: Any) -> bool:
         if self.type == "ints":

@@ -47,6 +47,7 @@ class Spec:
     kind: ClassVar[str] = "thing"
     _name_pattern: ClassVar[str] = _KEBAB
     _name_example: ClassVar[str] = "bars-and-stripes"
+    _name_remedy: ClassVar[str] = "Use lower case, digits and hyphens"
 
     name: str
     summary: str
@@ -54,7 +55,7 @@ class Spec:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not re.fullmatch(self._name_pattern, self.name):
-            self._refuse(f"a name like {self._name_example!r}", self.name, "Use lower case, digits and hyphens")
+            self._refuse(f"a name like {self._name_example!r}", self.name, self._name_remedy)
         if not isinstance(self.summary, str) or not self.summary.strip() or "\n" in self.summary:
             self._refuse("a summary of one line", self.summary, "Say in one line what it is")
         self._check_import_string("target", required=True)
@@ -93,7 +94,7 @@ class ModelSpec(Spec):
     """A model that can be built by name.
 
     Args:
-        name: `"family/model"`, in kebab-case: `"flows/maf"`.
+        name: `"family/model"`, in kebab-case: `"flows/maf"`; the model's own name may end in plus signs, as PixelCNN++ does.
         summary: What it is, in one line.
         target: Import string of the class, a `probgen.Model`; `probgen.build` calls its `build`.
         options: What can be set about it. Sizes that the data or the outer model know are no options.
@@ -112,8 +113,9 @@ class ModelSpec(Spec):
     """
 
     kind: ClassVar[str] = "model"
-    _name_pattern: ClassVar[str] = f"{_KEBAB}/{_KEBAB}"
+    _name_pattern: ClassVar[str] = rf"{_KEBAB}/{_KEBAB}\+*"
     _name_example: ClassVar[str] = "family/model"
+    _name_remedy: ClassVar[str] = "Use lower case, digits and hyphens, and plus signs only at the end"
 
     _: dataclasses.KW_ONLY
     options: Sequence[Option] = ()

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _HOMES = {
-    "Exhibit": "probgen.report.gallery",
+    "Exhibit": "probgen.report.exhibit",
     "PAGE": "probgen.report.folder",
     "PICTURES": "probgen.report.folder",
     "RunFacts": "probgen.report.facts",
@@ -33,9 +33,10 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from probgen.report.exhibit import Exhibit
     from probgen.report.facts import RunFacts
     from probgen.report.folder import PAGE, PICTURES, draw_pictures, write_page
-    from probgen.report.gallery import Exhibit, gallery_page, gallery_picture
+    from probgen.report.gallery import gallery_page, gallery_picture
     from probgen.report.page import headline
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = ["RunFacts"]
@@ -21,6 +21,9 @@ class RunFacts:
         parameters: How many numbers were learned.
         seconds: How long training took; None where nobody noted it.
         objectives: What each stage estimated, with its unit, by the stage's name: `elbo [nats]`.
+        used: What training used, in words by heading: the estimator, the budget, the batch size, the learning rate.
+        context: What the model is conditioned on; None for nothing.
+        warnings: What a reader must know before the figures: that training diverged.
         options: The model's options.
         training: The settings of training.
         versions: Versions of what the run was made with.
@@ -35,6 +38,9 @@ class RunFacts:
     parameters: int
     seconds: float | None
     objectives: Mapping[str, str]
+    used: Mapping[str, str]
+    context: str | None
+    warnings: Sequence[str]
     options: Mapping[str, Any]
     training: Mapping[str, Any]
     versions: Mapping[str, str]

@@ -31,13 +31,20 @@ __all__ = ["PAGE", "PICTURES", "draw_pictures", "write_page"]
 PAGE = "report.html"
 
 PICTURES: Mapping[str, tuple[str, str]] = {
-    "samples.png": ("Samples", "Samples of the trained model beside held-out data."),
+    "samples.png": (
+        "Samples",
+        "Samples of the trained model beside held-out data. How many fall outside of a plot stands above it.",
+    ),
     "reconstructions.png": ("Reconstructions", "Held-out data, and what is left of them after encoding and decoding."),
     "interpolation.png": (
         "Between codes",
         "Straight walks from the code of one held-out event to that of another, decoded.",
     ),
-    "curves.png": ("Training", "What training estimated, on training batches and on validation data, over the steps."),
+    "curves.png": (
+        "Training",
+        "What training estimated, on training batches and on validation data, over the steps. Where the axis names a view, "
+        "its nats are those of rescaled data; the figures are in the data's own units.",
+    ),
 }
 """Every picture that a run may have: its heading and what it shows."""
 

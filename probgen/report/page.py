@@ -37,6 +37,7 @@ def page(facts: RunFacts, evaluation: Evaluation, pictures: Sequence[Picture]) -
     body = [
         f"<header><p class='kicker'>probgen run, {escape(facts.created[:16].replace('T', ' '))}</p><h1>{escape(title)}</h1>"
         f"<p class='lead'>{escape(facts.summary)}</p></header>",
+        *(f"<p class='warning' role='alert'>Warning: {escape(warning)}</p>" for warning in facts.warnings),
         _cards(facts, evaluation),
         *map(_picture, pictures),
         _figures(evaluation),
@@ -123,7 +124,9 @@ def _run(facts: RunFacts, evaluation: Evaluation) -> dict[str, str]:
         "model": facts.model,
         "data": facts.data,
         "view": facts.view,
+        "context": facts.context or "none",
         "objective": trained or "none",
+        **facts.used,
         "parameters": grouped(facts.parameters),
         "training time": duration(facts.seconds),
         "evaluation time": duration(evaluation.seconds),

@@ -70,12 +70,13 @@ def picture_rows(view: View, rows: Sequence[tuple[str, Tensor]]) -> Figure:
     return made
 
 
-def picture_grid(pictures: Tensor, *, across: int) -> np.ndarray:
-    """Return pictures as one array with a white line between them.
+def picture_grid(pictures: Tensor, *, across: int, seam: float = 1.0) -> np.ndarray:
+    """Return pictures as one array with a line between them.
 
     Args:
         pictures: Intensities in [0, 1], `(N, C, H, W)` with one or three channels.
         across: Pictures in a row of the grid.
+        seam: Intensity of the line.
 
     Shapes:
         `(N, C, H, W) -> (rows * (H + 1) - 1, across * (W + 1) - 1, C)`.
@@ -88,7 +89,7 @@ def picture_grid(pictures: Tensor, *, across: int) -> np.ndarray:
     values = pictures.detach().cpu().double().numpy()
     n, channels, height, width = values.shape
     down = -(-n // across)
-    canvas = np.ones((down * (height + 1) - 1, across * (width + 1) - 1, channels))
+    canvas = np.full((down * (height + 1) - 1, across * (width + 1) - 1, channels), seam)
     for position, picture in enumerate(values):
         top, left = (position // across) * (height + 1), (position % across) * (width + 1)
         canvas[top : top + height, left : left + width] = picture.transpose(1, 2, 0)
@@ -126,10 +127,12 @@ def _points(view: View, samples: np.ndarray, data: np.ndarray) -> Figure:
     # The data set the frame: a single sample far away must not hide the shape of the rest.
     low, high = data.min(0), data.max(0)
     margin = 0.15 * np.maximum(high - low, 1e-9)
+    low, high = low - margin, high + margin
     for axes, (name, events, colour) in zip(made.subplots(1, 2, sharex=True, sharey=True), named, strict=True):
         axes.scatter(*events.T, s=5, color=colour, alpha=0.55, linewidths=0)
-        name_axes(axes, x=view.header[0], y=view.header[1], title=name)
-        axes.set(xlim=(low[0] - margin[0], high[0] + margin[0]), ylim=(low[1] - margin[1], high[1] + margin[1]))
+        outside = _outside(events, low, high)
+        name_axes(axes, x=view.header[0], y=view.header[1], title=f"{name}, {outside}" if outside else name)
+        axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
         axes.tick_params(labelleft=True)
     return made
 
@@ -146,13 +149,23 @@ def _histograms(view: View, samples: np.ndarray, data: np.ndarray) -> Figure:
             continue
         edges = _edges(data[:, entry])
         for values, colour, name in ((data, DATA, "held-out data"), (samples, MODEL, "samples of the model")):
-            inside = values[:, entry].clip(edges[0], edges[-1])
-            weights = np.full(len(inside), 1 / len(inside))
+            column = values[:, entry]
+            inside = column[(column >= edges[0]) & (column <= edges[-1])]
+            weights = np.full(len(inside), 1 / len(column))
             axes.hist(inside, bins=edges, weights=weights, color=colour, alpha=0.5, label=name)
         name_axes(axes, x=view.header[entry], y="share" if entry % across == 0 else "")
+        outside = _outside(samples[:, [entry]], edges[:1], edges[-1:])
+        axes.set_title(outside, loc="right", color=MODEL, fontsize="small")
     handles, labels = grid.flat[0].get_legend_handles_labels()
     made.legend(handles, labels, loc="outside upper left", ncols=2)
     return made
+
+
+def _outside(events: np.ndarray, low: np.ndarray, high: np.ndarray) -> str:
+    """Return in words how many events a frame leaves out; nothing where it shows them all."""
+    count = int((~((events >= low) & (events <= high)).all(1)).sum())
+    share = count / len(events)
+    return f"{f'{share:.1%}' if share >= 0.001 else 'below 0.1%'} outside" if count else ""
 
 
 def _edges(values: np.ndarray) -> np.ndarray:

@@ -1,9 +1,9 @@
 """The conformance kit: what decides whether an estimator, a density or a sampler is what it claims to be.
 
 `check_density`, `check_sampler`, `check_estimator` and `check_model` look at one thing; `parametrize_with_checks` turns all
-that a plugin registers into tests. Three engines answer every question. `exact_expectation` enumerates a program's own
-randomness and leaves nothing to chance; `decide_mean` judges the mean of draws, `decide_categories` and `decide_samples`
-judge their law, with stated error rates.
+that a plugin registers into tests; `assert_resumes` kills a model's training and resumes it. Three engines answer every
+question. `exact_expectation` enumerates a program's own randomness and leaves nothing to chance; `decide_mean` judges the
+mean of draws, `decide_categories` and `decide_samples` judge their law, with stated error rates.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ _HOMES: dict[str, str] = {
     "Trial": "probgen.testing.trial",
     "Verdict": "probgen.testing.verdict",
     "assert_mean": "probgen.testing.ladder",
+    "assert_resumes": "probgen.testing.resuming",
     "assert_samples_match": "probgen.testing.matching",
     "check_density": "probgen.testing.conformance",
     "check_estimator": "probgen.testing.conformance",
@@ -82,6 +83,7 @@ __all__ = [
     "Trial",
     "Verdict",
     "assert_mean",
+    "assert_resumes",
     "assert_samples_match",
     "check_density",
     "check_estimator",
@@ -122,6 +124,7 @@ if TYPE_CHECKING:
     from probgen.testing.problem import Oracle, Problem, Situation
     from probgen.testing.problems import known_problems
     from probgen.testing.report import NonConformance, Report, Result, Status
+    from probgen.testing.resuming import assert_resumes
     from probgen.testing.running import run_check, run_checks
     from probgen.testing.seeds import derive_seed, session_entropy
     from probgen.testing.trial import Judgement, Level, NotApplicable, Trial, conforms, exactly, fails, undecided

@@ -86,7 +86,8 @@ def check_estimator(
     """Hold an estimator's claims against problems with known answers, and check how it behaves.
 
     Args:
-        estimator: An estimator, its spec, or its registered name.
+        estimator: An estimator; or a registered name or a spec, whose registration is then checked as well, by a name like
+            `"elbo[registration]"`.
         problems: Problems besides the kit's own (`known_problems`) and those that the estimator is registered with.
         level: As for `check_density`, and so are the rest.
         seed: Likewise.
@@ -100,7 +101,7 @@ def check_estimator(
         ConfigurationError: it is no estimator, or the level or the name of a check is unknown.
     """
     subjects = subjects_of(estimator, problems=problems)
-    if not all(isinstance(subject.thing, Estimator) for subject in subjects):
+    if not all(subject.of_estimator for subject in subjects):
         raise ConfigurationError(
             f"check_estimator: expected an estimator, its spec or its name; got {estimator!r}. Use check_model for models."
         )
@@ -133,7 +134,7 @@ def check_model(
         ConfigurationError: it is no model, or the level or the name of a check is unknown.
     """
     subjects = subjects_of(model)
-    if any(isinstance(subject.thing, Estimator) for subject in subjects):
+    if any(subject.of_estimator for subject in subjects):
         raise ConfigurationError(
             f"check_model: expected a model, its spec or its name; got {model!r}. Use check_estimator for estimators."
         )

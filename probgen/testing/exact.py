@@ -6,7 +6,9 @@ then a sum and no statistics is needed to say whether it equals a target:
 $$\mathbb{E}[f] = \sum_{\text{paths}} p(\text{path})\, f(\text{path})$$
 
 Normal variables take the nodes of a Gauss-Hermite rule, which is exact for polynomials of degree below twice its number of
-nodes. Two rules that disagree show that the program is not smooth in them.
+nodes. Two rules that disagree show that the program is not smooth in them. Uniform variables are first cut where the program
+compares them, or monotone functions of them, with something; on the rest a Gauss-Legendre rule is used if it computes with
+them. So the relaxation of a bit and its threshold, of one and the same noise, are integrated piece by piece.
 """
 
 from __future__ import annotations
@@ -30,10 +32,10 @@ from probgen.testing.script import Script
 __all__ = ["Replay", "exact_expectation", "exact_law", "replays_identically"]
 
 _RULES = (12, 16)
-"""Nodes of the two Gauss-Hermite rules."""
+"""Nodes of the two quadrature rules."""
 
-_SMALLEST_SCALE = 1e-6
-"""Means and deviations below this count as zero when rules are compared."""
+_DISAGREEMENT = 1e-6
+"""Rules that are farther apart say nothing; nearer ones say how far to trust them, which single precision limits too."""
 
 _MASS_ERROR = 1e-9
 
@@ -50,17 +52,18 @@ def exact_expectation(fn: Callable[[], Any], *, max_paths: int = 20_000, rules: 
     """Return the exact moments of what `fn` returns, over the random torch operations that it calls.
 
     Discrete draws (Bernoulli, multinomial, integers, permutations, dropout, comparisons of `rand` with a probability) are
-    enumerated and normal ones integrated by quadrature, wherever they are made: in autograd, vmap, modules,
+    enumerated, normal and other uniform ones integrated by quadrature, wherever they are made: in autograd, vmap, modules,
     `torch.distributions` or Pyro. The function may compute gradients inside. It must keep no state between calls.
 
     Args:
         fn: Returns a tensor, a dict of tensors or a sequence of tensors, of the same shapes at every call.
-        max_paths: Refuse programs with more paths. With normal variables it holds for each of the two quadrature rules.
-        rules: Nodes of these for each normal variable; the second gives the result, the first says how far to trust it.
+        max_paths: Refuse programs with more paths. With quadrature it holds for each of the two rules.
+        rules: Nodes of these for each variable; the second gives the result, the first says how far to trust it.
 
     Raises:
-        NotEnumerable: an operation is neither discrete nor normal (exponential, gamma, arithmetic on `rand`), the paths are
-            too many, or the two rules disagree by more than 1e-8 of the result's size (1e-5 for float32).
+        NotEnumerable: an operation is neither discrete nor normal nor uniform (exponential, gamma), the paths are too many,
+            the two rules disagree by more than 1e-6 of the result's size (1e-5 for float32), or something jumps in what
+            was computed from uniform variables.
         HiddenRandomness: something else than torch operations decides the result: another library's random stream, state
             that survives a call, a seed that is set inside.
 
@@ -74,12 +77,17 @@ def exact_expectation(fn: Callable[[], Any], *, max_paths: int = 20_000, rules: 
         tensor([3.0000], dtype=torch.float64)
         >>> exact_expectation(lambda: torch.randn(()) ** 4).mean
         tensor([3.0000], dtype=torch.float64)
+        >>> def rectified():
+        ...     u = torch.rand((), dtype=torch.float64)
+        ...     return torch.where(u > 0.5, u, 0.0)
+        >>> exact_expectation(rectified).mean
+        tensor([0.3750], dtype=torch.float64)
     """
     coarse, smooth = _moments(fn, max_paths=max_paths, nodes=rules[0])
     if not smooth:
         return coarse.moments()
     fine, _ = _moments(fn, max_paths=max_paths, nodes=rules[1])
-    return _compared(coarse.moments(), fine.moments(), tolerance=fine.resolution, rules=rules)
+    return _compared(coarse.moments(), fine.moments(), tolerance=max(_DISAGREEMENT, fine.resolution), rules=rules)
 
 
 def exact_law(fn: Callable[[], Any], *, max_paths: int = 20_000, nodes: int = _RULES[1]) -> FiniteLaw:
@@ -90,7 +98,7 @@ def exact_law(fn: Callable[[], Any], *, max_paths: int = 20_000, nodes: int = _R
     Args:
         fn: As for `exact_expectation`.
         max_paths: Refuse programs with more paths.
-        nodes: Nodes of the rule that stands for a normal variable.
+        nodes: Nodes of the rule that stands for a normal or uniform variable.
 
     Raises:
         NotEnumerable: as for `exact_expectation`.
@@ -183,8 +191,9 @@ def _run(fn: Callable[[], Any], script: Script, *, nodes: int, position: float =
     script.start()
     with preserved_streams():
         torch.default_generator.manual_seed(_SENTINEL)
-        with ScriptedNoise(script, nodes=nodes, position=position):
+        with ScriptedNoise(script, nodes=nodes, position=position) as noise:
             result = fn()
+        noise.read(result)
         if torch.initial_seed() != _SENTINEL:
             raise HiddenRandomness("sets the seed of torch's global stream, so that its draws do not vary")
     script.finish()
@@ -218,12 +227,12 @@ def _compared(coarse: Moments, fine: Moments, *, tolerance: float, rules: tuple[
     Raises:
         NotEnumerable: the means are farther apart than `tolerance`.
     """
-    size = max(_largest(fine.mean), _largest(fine.variance.sqrt()), _SMALLEST_SCALE)
+    size = fine.size
     error = _largest(fine.mean - coarse.mean) / size
     variance_error = _largest(fine.variance - coarse.variance) / size**2
     if error > tolerance:
         raise NotEnumerable(
-            f"normal noise that the result is not smooth in ({rules[0]} and {rules[1]} nodes disagree by {error:.1e})"
+            f"noise that the result is not smooth in ({rules[0]} and {rules[1]} nodes disagree by {error:.1e})"
         )
     return dataclasses.replace(fine, error=error, variance_error=variance_error)
 

@@ -17,6 +17,9 @@ __all__ = ["Accumulator", "Moments", "Outputs"]
 _ROUNDING = 1e-12
 """A standard deviation below this share of the mean is what rounding leaves of a constant."""
 
+_SMALLEST = 1e-6
+"""Means and deviations below this count as zero when quadrature rules are compared."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Moments:
@@ -29,7 +32,7 @@ class Moments:
         kurtosis: Fourth standardised moment, `(d,)`: 3 for a normal variable; 0 where the variance is 0.
         p_min: The smallest probability with which discrete choices select a path; 1 when all noise is smooth.
         paths: How many paths were walked.
-        error: Largest disagreement between two quadrature rules about the mean, relative to its size; 0 without quadrature.
+        error: Largest disagreement between two quadrature rules about the mean, relative to `size`; 0 without quadrature.
         variance_error: The same for the variance.
         blocks: Where each output stands in the vectors, by name.
 
@@ -51,6 +54,12 @@ class Moments:
     error: float = 0.0
     variance_error: float = 0.0
     blocks: Mapping[str, slice] = dataclasses.field(default_factory=dict)
+
+    @property
+    def size(self) -> float:
+        """The largest mean or deviation of a coordinate."""
+        found = torch.cat([self.mean.abs(), self.variance.sqrt()])
+        return max(found.max().item(), _SMALLEST) if found.numel() else _SMALLEST
 
     def __getitem__(self, name: str) -> Moments:
         """Return the moments of the output called `name`, flattened."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -88,7 +88,11 @@ class Problem:
         parts = QuantityName.of(name)
         return self.oracles[parts.base].compute(dataclasses.replace(situation, argument=parts.argument))
 
+    def direction(self, name: str) -> Literal["maximise", "minimise"]:
+        """Return what training does with a known quantity."""
+        return "maximise" if self.oracles[QuantityName.of(name).base].maximised else "minimise"
+
     def loss(self, name: str, situation: Situation) -> Tensor:
         """Return the scalar to minimise whose gradient the claim `name` speaks of: the batch mean, negated if maximised."""
         mean = self.quantity(name, situation).mean()
-        return -mean if self.oracles[QuantityName.of(name).base].maximised else mean
+        return -mean if self.direction(name) == "maximise" else mean

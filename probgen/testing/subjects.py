@@ -19,7 +19,7 @@ from probgen.testing.problem import Problem
 from probgen.testing.problems import known_problems
 from probgen.testing.trial import Judgement, Trial
 
-__all__ = ["Subject", "estimator_subject", "find", "model_subject", "problems_of", "subjects_of"]
+__all__ = ["Subject", "estimator_subject", "find", "model_subject", "problems_of", "registration_subject", "subjects_of"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,11 +38,19 @@ class Subject:
     checks: tuple[Check, ...]
     known: frozenset[str]
 
+    @property
+    def of_estimator(self) -> bool:
+        """Whether it is an estimator, or how one is registered."""
+        return isinstance(self.thing, Estimator) or (
+            isinstance(self.thing, Registered) and isinstance(self.thing.spec, EstimatorSpec)
+        )
+
 
 def subjects_of(what: Any, *, name: str | None = None, problems: Sequence[Problem] = ()) -> list[Subject]:
     """Return the subjects in `what`.
 
-    A model's name or spec is a subject by itself, whose registration is checked, and so is each of its examples.
+    A name or a spec is a subject by itself, whose registration is checked: a model's is called as the model is, that of an
+    estimator `"elbo[registration]"`. Each example of the model, or the estimator with its default options, is another one.
 
     Args:
         what: A registered name, a spec, a model, a `torch.distributions` object, an estimator, a list of these, or a mapping
@@ -52,6 +60,7 @@ def subjects_of(what: Any, *, name: str | None = None, problems: Sequence[Proble
 
     Raises:
         UnknownNameError: nothing is registered under the name.
+        PluginLoadError: the class of a model is not where its spec says.
         ConfigurationError: it is none of these.
     """
     if isinstance(what, Mapping):
@@ -64,10 +73,7 @@ def subjects_of(what: Any, *, name: str | None = None, problems: Sequence[Proble
         what = Registered(what, plugin="", distribution="", version="")
     if isinstance(what, Registered):
         name = name or what.spec.name
-        if isinstance(what.spec, ModelSpec):
-            return list(_of_model(what, name))
-        estimator = what.load_class(Estimator).build(**validate({}, what.spec.options, owner=what.spec.name))
-        return [estimator_subject(estimator, name=name, problems=[*problems_of(what), *problems])]
+        return list(_of_model(what, name) if isinstance(what.spec, ModelSpec) else _of_estimator(what, name, problems))
     if isinstance(what, Estimator):
         return [estimator_subject(what, name=name, problems=problems)]
     if isinstance(what, Model | Distribution):
@@ -104,8 +110,9 @@ def estimator_subject(estimator: Estimator, *, name: str | None = None, problems
     """Return an estimator as a subject, to be held against the kit's problems and further ones.
 
     Raises:
-        ConfigurationError: two problems have one name.
+        ConfigurationError: two problems have one name, or a problem's model has no parameters.
     """
+    from probgen.testing.checks.estimator_registration import require_trainable
     from probgen.testing.checks.estimators import estimator_checks
 
     taken = set(known_problems())
@@ -115,8 +122,17 @@ def estimator_subject(estimator: Estimator, *, name: str | None = None, problems
                 f"check: expected problems with names of their own; got {problem.name!r} twice. Rename the plugin's."
             )
         taken.add(problem.name)
+        require_trainable(problem)
     checks = tuple(_on(check, tuple(problems)) for check in estimator_checks())
     return Subject(name or type(estimator).__name__, estimator, checks, _names(checks))
+
+
+def registration_subject(registered: Registered[EstimatorSpec], *, name: str | None = None) -> Subject:
+    """Return how an estimator is registered as a subject."""
+    from probgen.testing.checks.estimator_registration import estimator_registration_checks
+
+    checks = estimator_registration_checks()
+    return Subject(f"{name or registered.spec.name}[registration]", registered, checks, _names(checks))
 
 
 def find(name: str) -> Registered[Any]:
@@ -145,11 +161,24 @@ def _of_model(registered: Registered[ModelSpec], name: str) -> Iterator[Subject]
     from probgen.testing.checks.registration import registration_checks
     from probgen.testing.tiny import examples_of
 
+    registered.load()  # a class that is not where it should be is one mistake, which every check would repeat
     checks = registration_checks()
     yield Subject(name, registered, checks, _names(checks))
     for key, example in examples_of(registered).items():
         if isinstance(example, Model):  # what else is wrong with the examples is the registration's to answer for
             yield model_subject(example, name=f"{name}[{key}]")
+
+
+def _of_estimator(registered: Registered[EstimatorSpec], name: str, problems: Sequence[Problem]) -> Iterator[Subject]:
+    target = registered.load_class(Estimator)
+    yield registration_subject(registered, name=name)
+    try:
+        estimator = target.build(**validate({}, registered.spec.options, owner=name))
+        own = problems_of(registered)
+        subject = estimator_subject(estimator, name=name, problems=own)
+    except Exception:  # noqa: BLE001  # a plugin may raise anything; the checks of the registration meet it again
+        return
+    yield estimator_subject(estimator, name=name, problems=[*own, *problems]) if problems else subject
 
 
 def _on(check: Check, problems: tuple[Problem, ...]) -> Check:

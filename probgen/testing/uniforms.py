@@ -1,18 +1,26 @@
-r"""Uniform noise that stays undecided until it is compared with something.
+r"""Uniform noise that stays undecided until it is compared with something, or read.
 
 Code that writes `torch.rand(n) < p` never looks at the uniform variable itself, only at which side of $p$ it lies on. So a
 uniform draw is answered with an interval for each of its elements, and each comparison cuts the interval in two. Two
-comparisons of one draw are then dependent as they should be.
+comparisons of one draw are then dependent as they should be. Monotone functions of one element are undecided with it, since
+comparing $g(u)$ with $t$ is comparing $u$ with $g^{-1}(t)$.
+
+Code that computes with the variable gets a number: a node of the Gauss-Legendre rule on what is left of the interval. What
+follows should be smooth there, and it is where comparisons came first: a threshold cuts the interval where the function
+jumps.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from probgen.testing.monotone import Monotone
 from probgen.testing.script import Script
 
 __all__ = ["Uniforms"]
@@ -20,15 +28,44 @@ __all__ = ["Uniforms"]
 
 @dataclasses.dataclass
 class _Interval:
+    """Where a uniform variable lies; of no length once it has a value."""
+
     low: float
     high: float
+
+    @property
+    def settled(self) -> bool:
+        return self.low == self.high
+
+
+@dataclasses.dataclass(frozen=True)
+class _Element:
+    """An element of a tensor: a monotone function of a uniform variable, as the steps that lead to it."""
+
+    interval: _Interval
+    steps: tuple[Monotone, ...] = ()
+
+    @property
+    def value(self) -> float:
+        """The number that it is, once its variable has one."""
+        value = self.interval.low
+        for step in self.steps:
+            value = step.apply(value)
+        return value
+
+    def threshold(self, value: float) -> tuple[float, bool]:
+        """Return the uniform variable's value where this element has the one given, and whether it rises with it."""
+        rising = True
+        for step in reversed(self.steps):
+            value, rising = step.invert(value), rising == step.rising
+        return value, rising
 
 
 @dataclasses.dataclass(frozen=True)
 class _Tracked:
-    """A storage that holds undecided elements, and which: an index into the intervals for each element, or -1."""
+    """A storage that holds undecided elements, and which: an index into the elements for each of its places, or -1."""
 
-    storage: torch.UntypedStorage  # kept, so that its address is not given to another tensor
+    memory: Tensor  # all of the storage, which is kept so that its address is not given to another tensor
     labels: Tensor
 
 
@@ -38,23 +75,33 @@ class Uniforms:
     Tensors are recognised by the memory that they share, since views, autograd and vmap hand out new tensor objects.
 
     Args:
-        script: Answers the comparisons.
+        script: Answers the comparisons, and chooses nodes.
+        nodes: Number of nodes of the Gauss-Legendre rule for an element that is read.
         position: Where in its interval an element lies as far as the memory itself is concerned, for code that reads it
             behind torch's back. Two replays with different positions tell whether any does.
     """
 
-    def __init__(self, script: Script, *, position: float) -> None:
+    def __init__(self, script: Script, *, nodes: int, position: float) -> None:
         self._script = script
+        self._nodes = nodes
         self._position = position
-        self._intervals: list[_Interval] = []
+        self._elements: list[_Element] = []
         self._storages: dict[int, _Tracked] = {}
 
     def draw(self, tensor: Tensor, low: float, high: float) -> None:
         """Make every element of `tensor` undecided in [`low`, `high`)."""
-        first = len(self._intervals)
-        self._intervals += [_Interval(low, high) for _ in range(tensor.numel())]
         tensor.fill_(low + self._position * (high - low))
-        self.relabel(tensor, torch.arange(first, len(self._intervals)).reshape(tensor.shape))
+        self._hold(tensor, [_Element(_Interval(low, high)) for _ in range(tensor.numel())])
+
+    def derive(self, tensor: Tensor, labels: Tensor, steps: list[Monotone]) -> None:
+        """Make every element of `tensor` that monotone function, one for each, of the one with that label."""
+        before = [self._elements[label] for label in labels.reshape(-1).tolist()]
+        self._hold(tensor, [_Element(one.interval, (*one.steps, step)) for one, step in zip(before, steps, strict=True)])
+
+    def _hold(self, tensor: Tensor, elements: list[_Element]) -> None:
+        first = len(self._elements)
+        self._elements += elements
+        self.relabel(tensor, torch.arange(first, len(self._elements)).reshape(tensor.shape))
 
     def relabel(self, tensor: Tensor, labels: Tensor) -> None:
         """Say which undecided elements `tensor` holds, by their labels; -1 for one that is an ordinary number."""
@@ -64,7 +111,8 @@ class Uniforms:
         tracked = self._storages.get(storage.data_ptr())
         if tracked is None:
             size = storage.nbytes() // tensor.element_size()
-            tracked = self._storages[storage.data_ptr()] = _Tracked(storage, torch.full((size,), -1))
+            memory = tensor.detach().as_strided((size,), (1,), 0)
+            tracked = self._storages[storage.data_ptr()] = _Tracked(memory, torch.full((size,), -1))
         tracked.labels.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset()).copy_(labels)
 
     def labels(self, tensor: Tensor) -> Tensor | None:
@@ -86,18 +134,53 @@ class Uniforms:
 
     def below(self, labels: Tensor, thresholds: Tensor, operation: str) -> Tensor:
         """Decide, for each element, whether it lies below its threshold; both have the shape of the answer."""
-        pairs = list(zip(labels.reshape(-1).tolist(), thresholds.reshape(-1).tolist(), strict=True))
-        self._script.expect(self._outcomes(pairs), operation)
-        return torch.tensor([self._is_below(label, threshold) for label, threshold in pairs]).reshape(labels.shape)
+        pairs = [
+            (self._elements[label], threshold)
+            for label, threshold in zip(labels.reshape(-1).tolist(), thresholds.reshape(-1).tolist(), strict=True)
+        ]
+        self._script.expect(2 ** len(self._cut(pairs)), operation)
+        return torch.tensor([self._is_below(element, value) for element, value in pairs]).reshape(labels.shape)
 
-    def _outcomes(self, pairs: list[tuple[int, float]]) -> int:
-        """Return a number of joint outcomes that there are at least: distinct elements that a threshold cuts."""
-        cut = {label for label, t in pairs if self._intervals[label].low < t < self._intervals[label].high}
-        return 2 ** len(cut)
+    def settle(self, tensors: list[Tensor], operation: str) -> list[Tensor]:
+        """Give a number to every variable that these tensors are made of; return the memory that numbers were written to."""
+        labels = torch.cat([found.reshape(-1) for tensor in tensors if (found := self.labels(tensor)) is not None])
+        elements = [self._elements[label] for label in labels[labels >= 0].tolist()]
+        open_ones = {id(each.interval): each.interval for each in elements if not each.interval.settled}
+        self._script.expect(self._nodes ** len(open_ones), operation)
+        points, weights = _gauss_legendre(self._nodes)
+        for interval in open_ones.values():
+            point = points[self._script.choose(weights, smooth=True)]
+            interval.low = interval.high = interval.low + (interval.high - interval.low) * point
+        return [memory for address in list(self._storages) if (memory := self._written(address)) is not None]
 
-    def _is_below(self, label: int, threshold: float) -> bool:
-        interval = self._intervals[label]
-        if math.isnan(threshold) or threshold <= interval.low:
+    def _written(self, address: int) -> Tensor | None:
+        """Replace what follows from settled variables by ordinary numbers; return the memory if there was anything."""
+        tracked, wrote = self._storages[address], False
+        for place in torch.nonzero(tracked.labels >= 0).reshape(-1).tolist():
+            element = self._elements[int(tracked.labels[place])]
+            if element.interval.settled:
+                tracked.memory[place], tracked.labels[place] = element.value, -1
+                wrote = True
+        if wrote and not bool((tracked.labels >= 0).any()):
+            del self._storages[address]
+        return tracked.memory if wrote else None
+
+    def _cut(self, pairs: list[tuple[_Element, float]]) -> set[int]:
+        """Return the variables that a threshold cuts; there are at least two outcomes for each."""
+        return {
+            id(element.interval)
+            for element, value in pairs
+            if element.interval.low < element.threshold(value)[0] < element.interval.high
+        }
+
+    def _is_below(self, element: _Element, value: float) -> bool:
+        threshold, rising = element.threshold(value)
+        if math.isnan(threshold):
+            return False
+        return self._lies_below(element.interval, threshold) == rising
+
+    def _lies_below(self, interval: _Interval, threshold: float) -> bool:
+        if threshold <= interval.low:
             return False
         if threshold >= interval.high:
             return True
@@ -108,3 +191,9 @@ class Uniforms:
         else:
             interval.low = threshold
         return below
+
+
+@functools.cache
+def _gauss_legendre(nodes: int) -> tuple[list[float], list[float]]:
+    points, weights = np.polynomial.legendre.leggauss(nodes)
+    return ((points + 1) / 2).tolist(), (weights / 2).tolist()

@@ -36,7 +36,7 @@ class Verdict:
 
     Args:
         outcome: Whether the claim holds.
-        samples: How many draws were made.
+        samples: How many draws were made; in the exact tier, how many outcomes or quadrature nodes were gone through.
         level: Probability of `FAILS` although the claim holds; 0 where nothing is left to chance.
         detectable: The smallest deviation that `CONFORMS` excludes, with the confidence asked for: a bias relative to the
             target's size, or a distance between distributions. Infinite where nothing can be excluded.
@@ -58,7 +58,9 @@ class Verdict:
     seed: int | None = None
 
     def __str__(self) -> str:
-        text = f"{self.outcome} after {self.samples} samples ({self.tier}, level {self.level:.0e}): {self.reason}"
+        chance = "" if self.tier is Tier.EXACT else f" after {self.samples} samples"
+        level = "" if self.tier is Tier.EXACT else f", level {self.level:.0e}"
+        text = f"{self.outcome}{chance} ({self.tier}{level}): {self.reason}"
         return text if self.seed is None else f"{text} [seed {self.seed}]"
 
     def require(self, what: str) -> Verdict:

@@ -10,10 +10,12 @@ _HOMES: dict[str, str] = {
     "MetricRow": "probgen.training.metrics",
     "OptimizerSettings": "probgen.training.recipe",
     "Recipe": "probgen.training.recipe",
+    "Settings": "probgen.training.settings",
     "Stage": "probgen.training.recipe",
     "TrainingEvent": "probgen.training.loop",
     "fit": "probgen.training.trainer",
     "load": "probgen.training.saving",
+    "planned_recipe": "probgen.training.planning",
     "read_metrics": "probgen.training.metrics",
     "save": "probgen.training.saving",
 }
@@ -23,10 +25,12 @@ __all__ = [
     "MetricRow",
     "OptimizerSettings",
     "Recipe",
+    "Settings",
     "Stage",
     "TrainingEvent",
     "fit",
     "load",
+    "planned_recipe",
     "read_metrics",
     "save",
 ]
@@ -34,8 +38,10 @@ __all__ = [
 if TYPE_CHECKING:
     from probgen.training.loop import TrainingEvent
     from probgen.training.metrics import MetricRow, read_metrics
+    from probgen.training.planning import planned_recipe
     from probgen.training.recipe import OptimizerSettings, Recipe, Stage
     from probgen.training.saving import load, save
+    from probgen.training.settings import Settings
     from probgen.training.trainer import FitResult, fit
 
 

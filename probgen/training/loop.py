@@ -167,7 +167,7 @@ class Loop:
                 self._step(run, done)
             done += 1
             last = done == run.total_steps
-            if done % log_every == 0 or done % checkpoint_every == 0 or last:
+            if done == 1 or done % log_every == 0 or done % checkpoint_every == 0 or last:  # 1: where training began
                 self._log(run, done)
             if run.has_validation and (done % validate_every == 0 or last):
                 ended = bool(self._world.agree(self._validate(run, selection, done), self._device))
@@ -328,6 +328,7 @@ class Loop:
             "patience": self._settings.patience,
             "validate every": self._settings.validate_every,
             "precision": self._settings.precision,
+            "execution": self._settings.execution,
         }
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +10,8 @@ from torch import Tensor, nn
 from probgen.batch import Batch
 from probgen.errors import NonFiniteError, RunError
 from probgen.estimator import Estimate, Phase, State
+from probgen.execution import PhaseExecution
+from probgen.execution.program import Results
 from probgen.training.optimizers import make_optimizer, schedule_factor
 from probgen.training.recipe import OptimizerSettings
 from probgen.training.world import World
@@ -27,7 +27,7 @@ class PhaseRun:
         settings: Its optimiser's settings.
         trained: The identities of the parameters that the stage trains; the phase's other ones are left alone.
         total_steps: Length of the learning-rate schedule.
-        autocast: Dtype of automatic mixed precision, or None.
+        execution: Returns what runs the phase and takes the gradient by the given parameters.
         world: The processes that train together.
     """
 
@@ -38,7 +38,7 @@ class PhaseRun:
         *,
         trained: frozenset[int],
         total_steps: int,
-        autocast: torch.dtype | None,
+        execution: Callable[[Sequence[nn.Parameter]], PhaseExecution],
         world: World,
     ) -> None:
         self.phase = phase
@@ -46,17 +46,16 @@ class PhaseRun:
         self.parameters: list[nn.Parameter] = [p for p in phase.parameters.values() if id(p) in trained]
         self.optimizer = make_optimizer(self.parameters, settings) if phase.estimate and self.parameters else None
         self._total_steps = total_steps
-        self._autocast = autocast
+        self.execution = execution(self.parameters if self.optimizer is not None else [])
         self._world = world
         self._sums: dict[str, Tensor] = {}
         self._count = 0
         self._first_bad: Tensor | None = None
 
-    def run(self, model: Any, batch: Batch, state: State, *, step: int, share: float) -> State:
+    def run(self, batch: Batch, state: State, *, step: int, share: float) -> State:
         """Take one step of this phase and return the estimator's next state.
 
         Args:
-            model: The model that is trained.
             batch: This process's part of the batch.
             state: The estimator's state.
             step: How many steps of the stage were done before.
@@ -66,33 +65,29 @@ class PhaseRun:
         Raises:
             NonFiniteError: the loss or the gradient is not finite. On the CPU the parameters are as they were.
         """
-        estimate = self._estimate(model, batch, state) if len(batch) else None
+        results = self.execution(batch, state) if len(batch) else None
         norm = None
         if self.optimizer is not None:
-            norm = self._descend(self.optimizer, estimate, batch.x.device, step, share)
-        elif estimate is not None:
-            self._watch(estimate.value.detach().mean(), step)
+            norm = self._descend(self.optimizer, results, batch.x.device, step, share)
+        elif results is not None:
+            self._watch(results.estimate.value.detach().mean(), step)
         if self.phase.after_step is not None:
             with torch.no_grad():
                 self.phase.after_step()
-        if estimate is None:
+        if results is None:
             return state
+        estimate = results.estimate
         self._record(estimate, norm)
         # One layout for state that stays in memory and state that comes from a checkpoint: sums depend on it.
         return {name: tensor.detach().contiguous() for name, tensor in estimate.state.items()}
 
-    def _estimate(self, model: Any, batch: Batch, state: State) -> Estimate:
-        gradients = contextlib.nullcontext() if self.phase.update is None else torch.no_grad()
-        with torch.autocast(batch.x.device.type, self._autocast, enabled=self._autocast is not None), gradients:
-            return self.phase(model, batch, state)
-
     def _descend(
-        self, optimizer: torch.optim.Optimizer, estimate: Estimate | None, device: torch.device, step: int, share: float
+        self, optimizer: torch.optim.Optimizer, results: Results | None, device: torch.device, step: int, share: float
     ) -> Tensor:
-        loss = torch.zeros((), device=device) if estimate is None else estimate.surrogate
-        gradients = self._gradients(loss, share, absent=estimate is None)
+        gradients = self._gradients(results, share)
         norm = nn.utils.get_total_norm([gradient for gradient in gradients if gradient is not None])
-        self._watch(loss.detach() + norm, step)
+        loss = torch.zeros((), device=device) if results is None else results.estimate.surrogate.detach()
+        self._watch(loss + norm, step)
         if self.settings.clip_norm is not None:  # not in place: autograd may hand out one tensor for two parameters
             factor = (self.settings.clip_norm / (norm + 1e-6)).clamp(max=1.0)
             gradients = [None if gradient is None else gradient * factor for gradient in gradients]
@@ -105,25 +100,21 @@ class PhaseRun:
         optimizer.zero_grad(set_to_none=True)
         return norm
 
-    def _gradients(self, surrogate: Tensor, share: float, *, absent: bool) -> Sequence[Tensor | None]:
-        if absent:
+    def _gradients(self, results: Results | None, share: float) -> Sequence[Tensor | None]:
+        """Return the whole batch's gradients; a process without rows adds zeros to them."""
+        if results is None:
             return self._world.add_up([torch.zeros_like(parameter) for parameter in self.parameters])
-        if not surrogate.requires_grad:
-            raise RunError(
-                f"fit: expected phase {self.phase.name!r} to return a surrogate that depends on its parameters; got one "
-                "that carries no gradient. Check that the estimator fits the model."
-            )
-        gradients = torch.autograd.grad(surrogate, self.parameters, allow_unused=True)
         if self._world.size == 1:
-            if all(gradient is None for gradient in gradients):
+            if all(gradient is None for gradient in results.gradients):
                 raise RunError(
-                    f"fit: expected the surrogate of phase {self.phase.name!r} to reach one of the parameters that are "
-                    "trained; got none. Check the stage's `train` patterns."
+                    f"fit: expected the surrogate of phase {self.phase.name!r} to depend on one of the parameters that are "
+                    "trained; got one that depends on none. Check the stage's `train` patterns and that the estimator fits "
+                    "the model."
                 )
-            return gradients
+            return results.gradients
         whole = [
             torch.zeros_like(parameter) if gradient is None else gradient * share
-            for parameter, gradient in zip(self.parameters, gradients, strict=True)
+            for parameter, gradient in zip(self.parameters, results.gradients, strict=True)
         ]
         return self._world.add_up(whole)
 

@@ -54,6 +54,7 @@ class Stage:
         steps: Budget in steps; None to use `epochs`.
         epochs: Budget in passes through the training data.
         batch_size: Examples in a batch.
+        shuffle: Whether each epoch visits the examples in an order of its own; otherwise in that of the data.
         optimizers: Settings by phase name; `"*"` holds for the phases not named.
         metric: Metric that validation selects by, with its direction (`("mmd", "minimise")`), for an estimator whose
             objective has none; None to take the estimator's own.
@@ -68,6 +69,7 @@ class Stage:
     steps: int | None = None
     epochs: float = 100
     batch_size: int = 100
+    shuffle: bool = True
     optimizers: Mapping[str, OptimizerSettings] = dataclasses.field(
         default_factory=lambda: MappingProxyType({"*": OptimizerSettings()})
     )

@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 from probgen.errors import ConfigurationError
+from probgen.execution import Execution, check_execution
 from probgen.training.recipe import OptimizerSettings, Stage
 
 __all__ = ["Settings"]
@@ -29,6 +30,7 @@ class Settings:
     seed: int = 0
     device: str = "auto"
     precision: str = "float32"
+    execution: Execution = "auto"
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "patience", "validate_every", "checkpoint_every", "log_every"):
@@ -49,6 +51,8 @@ class Settings:
             raise ConfigurationError(
                 f"fit: expected precision float32 or bfloat16; got {self.precision!r}. Weights stay as they are in both."
             )
+
+        check_execution(self.execution)
 
     def applied_to(self, stage: Stage) -> Stage:
         """Return `stage` with the overrides of its budget, batch size and optimisers."""

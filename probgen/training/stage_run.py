@@ -6,6 +6,7 @@ import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,9 +15,10 @@ from torch import Tensor, nn
 from probgen.batch import Batch
 from probgen.errors import CheckpointError, ConfigurationError
 from probgen.estimator import Phase, State, parameters_of
+from probgen.execution import PhaseExecution
 from probgen.plugin import check_fit
 from probgen.shapes import Model
-from probgen.streams import epoch_order, seeded_streams, stream_seed
+from probgen.streams import epoch_order, seed_streams, seeded_streams, stream_seed
 from probgen.training.averaging import WeightAverage
 from probgen.training.phase_run import PhaseRun
 from probgen.training.recipe import Stage
@@ -82,13 +84,25 @@ class StageRun:
                 stage.settings_for(phase.name),
                 trained=trained,
                 total_steps=self.total_steps,
-                autocast=torch.bfloat16 if settings.precision == "bfloat16" else None,
+                execution=partial(self._execution, phase),
                 world=world,
             )
             for phase in phases
         ]
         own = {name: parameter for name, parameter in parameters_of(self.part).items() if id(parameter) in trained}
         self.average = WeightAverage(own, settings.ema) if settings.ema is not None else None
+
+    def _execution(self, phase: Phase, parameters: Sequence[nn.Parameter]) -> PhaseExecution:
+        """Return what runs a phase of this stage."""
+        return PhaseExecution(
+            phase,
+            self.part,
+            self.estimator,
+            parameters,
+            execution=self._settings.execution,
+            runs=self.total_steps * phase.repeats,
+            autocast=torch.bfloat16 if self._settings.precision == "bfloat16" else None,
+        )
 
     def _check_phases(self, phases: Sequence[Phase]) -> None:
         """Refuse phases whose optimisers a checkpoint could not tell apart, and what several processes cannot share yet."""
@@ -134,13 +148,13 @@ class StageRun:
 
     def step(self, number: int) -> None:
         """Run every phase once, with its repeats, as the step that comes after `number` others."""
-        torch.manual_seed(stream_seed(self._settings.seed, f"{self.stage.name}/noise", number, self._world.rank))
+        seed_streams(stream_seed(self._settings.seed, f"{self.stage.name}/noise", number, self._world.rank))
         draw = number * self.draws_per_step
         for run in self.phase_runs:
             for _ in range(run.phase.repeats):
                 batch = self._batch(draw, rank=self._world.rank, size=self._world.size)
                 share = len(batch) / self._batch_length(draw) if self._world.size > 1 else 1.0
-                self.state = run.run(self.part, batch, self.state, step=number, share=share)
+                self.state = run.run(batch, self.state, step=number, share=share)
                 draw += 1
         if self.average is not None:
             self.average.update(number)
@@ -171,11 +185,15 @@ class StageRun:
         """Return one process's part of the stage's batch number `draw`."""
         epoch, position = divmod(draw, self.batches_per_epoch)
         if self._order[0] != epoch:
-            order = epoch_order(self._settings.seed, f"{self.stage.name}/order", epoch, len(self._train))
-            self._order = (epoch, order)
+            self._order = (epoch, self._order_of(epoch))
         rows = self._order[1][position * self.batch_size : (position + 1) * self.batch_size][rank::size]
         seed = stream_seed(self._settings.seed, f"{self.stage.name}/view")
         return self._prepared(self._train.batch(rows, seed=seed, epoch=epoch))
+
+    def _order_of(self, epoch: int) -> Tensor:
+        if not self.stage.shuffle:
+            return torch.arange(len(self._train))
+        return epoch_order(self._settings.seed, f"{self.stage.name}/order", epoch, len(self._train))
 
     def _batch_length(self, draw: int) -> int:
         position = draw % self.batches_per_epoch

@@ -15,13 +15,13 @@ from torch import nn
 from probgen.data import as_source, matching_view
 from probgen.errors import ConfigurationError
 from probgen.estimator import Estimator
-from probgen.plugin import default_estimator, estimators_that_fit, registry
-from probgen.shapes import Model
+from probgen.execution import Execution
 from probgen.streams import preserved_streams
 from probgen.training.loop import Loop, TrainingEvent
 from probgen.training.metrics import MetricRow
+from probgen.training.planning import planned_recipe
 from probgen.training.progress import ProgressBar
-from probgen.training.recipe import Recipe, Stage
+from probgen.training.recipe import Recipe
 from probgen.training.saving import save
 from probgen.training.settings import Settings
 from probgen.training.signals import caught_signals
@@ -71,6 +71,7 @@ def fit(
     seed: int = 0,
     device: str = "auto",
     precision: Literal["float32", "bfloat16"] = "float32",
+    execution: Execution = "auto",
     run_dir: str | Path | None = None,
     resume: bool = False,
     progress: bool | None = None,
@@ -105,6 +106,9 @@ def fit(
         seed: Seed of every stream: data order, renewed views, training noise.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         precision: `bfloat16` for automatic mixed precision; weights stay float32.
+        execution: `eager` runs the estimator's Python at every step; `graph` records it once as a graph of tensor operations
+            and replays that; `inductor` compiles the graph; `auto` takes `graph` where that is possible and the run is long
+            enough for it.
         run_dir: Folder for metrics, checkpoints and the final weights; None to keep everything in memory. SIGINT and SIGTERM
             then save before they stop the run.
         resume: Whether to go on from the newest checkpoint in `run_dir`, or from the start where there is none yet.
@@ -115,6 +119,7 @@ def fit(
         CapabilityError: the estimator does not fit the model.
         ConfigurationError: a setting is out of range, or `run_dir` already holds a run.
         DataError: the data do not fit the model.
+        StagingError: `execution` is `graph` or `inductor`, and a phase cannot be recorded.
         NonFiniteError: the loss or gradient became infinite or NaN.
         InterruptedRunError: a signal stopped the run, after it had saved itself.
         CheckpointError: the checkpoint to resume from is damaged or belongs to another run.
@@ -149,12 +154,12 @@ def fit(
         seed=seed,
         device=device,
         precision=precision,
+        execution=execution,
     )
     folder = None if run_dir is None else Path(run_dir)
     place = _device(settings.device)
-    chosen = _recipe(model, estimator, recipe)
+    stages = planned_recipe(model, estimator, recipe=recipe, settings=settings).stages
     source = as_source(data)
-    stages = [settings.applied_to(stage) for stage in chosen.stages]
     views = [matching_view(source, model, view or stage.view, context=context) for stage in stages]
     if isinstance(model, nn.Module):
         model.to(place)
@@ -185,37 +190,6 @@ def fit(
         world.wait()
         loop.stop_if_asked("after the last step")
     return FitResult(model, loop.metrics.rows, loop.steps, loop.seconds, folder)
-
-
-def _recipe(model: Any, estimator: Estimator | Mapping[str, Estimator] | None, recipe: Recipe | None) -> Recipe:
-    if recipe is None and isinstance(model, Model) and model.provenance is not None:
-        make_recipe = registry().model(model.provenance.name).load("recipe")
-        recipe = None if make_recipe is None else make_recipe(model)
-    if recipe is None:
-        estimator = default_estimator(model) if estimator is None else estimator
-        if isinstance(estimator, Estimator):
-            return Recipe((Stage(estimator),))
-        fitting = ", ".join(estimators_that_fit(model)) or "none that is registered"
-        raise ConfigurationError(
-            f"fit: expected an estimator object for {type(model).__name__}, which no plugin gives a recipe; got "
-            f"{estimator!r}. Pass estimator=…, such as ELBO(); at the shell, --estimator NAME. Those that fit: {fitting}."
-        )
-    if estimator is None:
-        return recipe
-    names = [stage.name for stage in recipe.stages]
-    if isinstance(estimator, Estimator):
-        if len(names) > 1:
-            raise ConfigurationError(
-                f"fit: expected estimators by stage name for a recipe of {len(names)} stages; got one estimator. "
-                f"Pass a mapping with keys among {', '.join(names)}."
-            )
-        estimator = {names[0]: estimator}
-    for name in estimator:
-        if name not in names:
-            raise ConfigurationError(f"fit: expected stage names among {', '.join(names)}; got {name!r}. Rename the key.")
-    return Recipe(
-        tuple(dataclasses.replace(stage, estimator=estimator.get(stage.name, stage.estimator)) for stage in recipe.stages)
-    )
 
 
 def _device(name: str) -> torch.device:

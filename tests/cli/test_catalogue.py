@@ -107,7 +107,9 @@ class TestInfo:
             "help": "Initial standard deviation.",
             "choices": None,
             "minimum": 0.01,
+            "above": None,
             "maximum": None,
+            "below": None,
             "words": "a float of at least 0.01",
         }
         assert (described["kind"], described["reference"]) == ("model", "Gauss (1809).")

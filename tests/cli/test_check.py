@@ -56,7 +56,7 @@ class TestVerdicts:
         code, out, _ = probgen("check tutorial/skew-normal --only bad --only good --seed 7")
         assert code == 1
         assert re.search(r"^bad +tutorial/skew-normal\[one\] +failed +exact +– +none +found 0.25$", out, re.MULTILINE)
-        assert "bad 0: FAILS after 0 samples (exact, level 0e+00): no" in out
+        assert "bad 0: FAILS (exact): no" in out
         assert "again: probgen check tutorial/skew-normal --level quick --seed 7 --only bad\n" in out
 
     def test_an_undecided_one_is_told_apart(self, probgen, only_these):
@@ -150,7 +150,23 @@ class TestForms:
 
     def test_a_card_of_failures_says_so(self, probgen, only_these, tmp_path):
         only_these(saying("bad", fails("no | never", bias=0.5)))
-        assert probgen(f"check log-variance --card {tmp_path / 'card.md'}")[0] == 1
+        assert probgen(f"check log-variance --only bad --card {tmp_path / 'card.md'}")[0] == 1
         card = (tmp_path / "card.md").read_text()
         assert "It **does not conform**. 1 checks ran: 1 failed." in card
         assert "```text\nbad [log-variance]: failed\n    bad 0: FAILS" in card
+
+    def test_the_card_says_what_was_claimed_and_on_which_problems_it_was_seen(self, probgen, tmp_path):
+        assert probgen(f"check log-variance --seed 5 --only claims --only state --card {tmp_path / 'card.md'}")[0] == 0
+        card = (tmp_path / "card.md").read_text()
+        assert "It estimates `elbo` [nats], which training makes large. It needs a LatentVariable." in card
+        assert "| every phase | gradient by `*` | unbiased for grad:elbo |" in card
+        assert "| value in phase main: unbiased for elbo | passed | exact: " in card
+        assert "- state of log-variance: " in card
+        assert "To see it again: `probgen check log-variance --level quick --seed 5 --only claims --only state`." in card
+
+    def test_the_card_of_a_model_says_what_it_can_do(self, probgen, only_these, tmp_path):
+        only_these(saying("good", conforms("yes", samples=49)))
+        assert probgen(f"check tutorial/skew-normal --only good --card {tmp_path / 'card.md'}")[0] == 0
+        card = (tmp_path / "card.md").read_text()
+        assert "| tutorial/skew-normal[one] | real (1,) | none | Density, Reparameterized, Sampler |" in card
+        assert "| good | tutorial/skew-normal[one] | passed | exact | – |" in card

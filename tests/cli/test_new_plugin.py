@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -21,29 +22,49 @@ FILES = {
     "README.md",
     "src/probgen_acme/__init__.py",
     "src/probgen_acme/plugin.py",
-    "src/probgen_acme/logistic.py",
     "tests/test_conformance.py",
 }
+PARTS = {
+    "model": {"src/probgen_acme/logistic.py"},
+    "estimator": {"src/probgen_acme/noisy_likelihood.py", "src/probgen_acme/problems.py"},
+}
+PARTS["both"] = PARTS["model"] | PARTS["estimator"]
+NAMES = {"model": ["acme/logistic"], "estimator": ["noisy-likelihood"]}
+NAMES["both"] = NAMES["model"] + NAMES["estimator"]
+
+
+@pytest.fixture(params=list(PARTS))
+def kind(request):
+    return request.param
 
 
 @pytest.fixture
-def folder(probgen, tmp_path):
-    code, out, _ = probgen(f"new-plugin acme --directory {tmp_path}")
+def folder(probgen, tmp_path, kind):
+    code, out, _ = probgen(f"new-plugin acme --kind {kind} --directory {tmp_path}")
     assert code == 0
-    assert f"pip install -e {tmp_path / 'probgen-acme'}\n  probgen check acme/logistic\n" in out
+    checks = "".join(f"  probgen check {name}\n" for name in NAMES[kind])
+    assert f"pip install -e {tmp_path / 'probgen-acme'}\n{checks}" in out
     return tmp_path / "probgen-acme"
 
 
-def test_it_is_whole(folder):
-    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == FILES
-    for name in FILES:
+def test_it_is_whole(folder, kind):
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == FILES | PARTS[kind]
+    for name in FILES | PARTS[kind]:
         text = (folder / name).read_text()
         assert text.endswith("\n")
-        assert not {"__NAME__", "__PACKAGE__", "__DISTRIBUTION__", "__CORE__"} & set(text.replace("`", " ").split())
+        assert not text.endswith("\n\n")
+        assert not re.search(r"__[A-Z]+__", text)
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     assert project["entry-points"] == {"probgen": {"acme": "probgen_acme.plugin"}}
     major, minor = __version__.split(".")[:2]
     assert f"probgen>={major}.{minor},<{major}.{int(minor) + 1}" in project["dependencies"]
+    assert all(f"`{name}`" in (folder / "README.md").read_text() for name in NAMES[kind])
+
+
+def test_a_model_is_what_it_writes_unless_told_otherwise(probgen, tmp_path):
+    assert probgen("new-plugin acme")[0] == 0
+    assert (tmp_path / "probgen-acme/src/probgen_acme/logistic.py").exists()
+    assert not (tmp_path / "probgen-acme/src/probgen_acme/noisy_likelihood.py").exists()
 
 
 def test_its_conformance_file_is_short(folder):
@@ -58,14 +79,27 @@ def test_it_is_in_the_house_style(folder):
         assert run.returncode == 0, run.stdout
 
 
-def test_it_works(folder, probgen, tmp_path):
+def test_it_works(folder, kind, probgen, tmp_path):
     with installed(folder, tmp_path / "site"):
-        code, out, _ = probgen("check acme/logistic --seed 1")
-        assert code == 0, out
-        assert probgen("train acme/logistic --data moons -d n=300 --steps 5 --threads 1")[0] == 0
-        assert not doctest.testmod(importlib.import_module("probgen_acme.logistic")).failed
-        listed = probgen("list models")[1]
-        assert "probgen-acme 0.1.0" in listed
+        for name in NAMES[kind]:
+            code, out, _ = probgen(f"check {name} --seed 1")
+            assert code == 0, out
+        for path in PARTS[kind]:
+            assert not doctest.testmod(importlib.import_module(f"probgen_acme.{Path(path).stem}")).failed
+        assert "probgen-acme 0.1.0" in probgen("list")[1]
+        if kind != "estimator":
+            last = (folder / "README.md").read_text().split("$ probgen train ")[1].splitlines()[0]
+            assert probgen(f"train {last} -d n=300 --steps 5 --threads 1")[0] == 0
+
+
+def test_an_error_in_its_estimator_is_found(probgen, tmp_path):
+    assert probgen("new-plugin acme --kind estimator")[0] == 0
+    path = tmp_path / "probgen-acme/src/probgen_acme/noisy_likelihood.py"
+    path.write_text(path.read_text().replace("+ self.noise *", "+ 0.999 * self.noise *"))
+    with installed(tmp_path / "probgen-acme", tmp_path / "site"):
+        code, out, _ = probgen("check noisy-likelihood --only claims")
+    assert code == 1
+    assert "unbiased for noisy_log_prob, on acme-bell: FAILS (exact)" in out
 
 
 @pytest.mark.parametrize(
@@ -95,18 +129,25 @@ def test_a_folder_that_exists_is_left_alone(probgen, tmp_path):
     assert "expected a new folder" in err
 
 
+def test_a_directory_that_takes_no_files(probgen):
+    code, _, err = probgen("new-plugin acme --directory /proc/self")
+    assert code == 2
+    assert "got /proc/self, which takes no files. Choose another." in err
+
+
 def test_the_directory_has_to_be_there(probgen, tmp_path):
     code, _, err = probgen("new-plugin acme --directory nowhere")
     assert (code, list(tmp_path.iterdir())) == (2, [])
-    assert "expected --directory to be a folder; got nowhere" in err
+    assert "expected --directory to be a folder for files; got nowhere" in err
 
 
 @pytest.mark.slow
-def test_pip_installs_it_and_its_tests_pass(folder, tmp_path):
+def test_pip_installs_it_and_its_tests_pass(folder, kind, tmp_path):
     site = tmp_path / "site"
     pip = ["pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(site), str(folder)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
-    for words in (pip, ["pytest", "-q", "-p", "no:cacheprovider"], ["probgen", "check", "acme/logistic"]):
+    checks = [["probgen", "check", name] for name in NAMES[kind]]
+    for words in (pip, ["pytest", "-q", "-p", "no:cacheprovider"], *checks):
         run = subprocess.run(
             [sys.executable, "-m", *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
         )

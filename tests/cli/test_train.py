@@ -29,6 +29,22 @@ class TestRunFolder:
         assert {"python", "probgen", "torch"} <= set(config["versions"])
         assert config["command"].startswith("probgen train toy/gaussian --data moons")
 
+    def test_it_says_what_was_really_used(self, finished):
+        (stage,) = json.loads((finished / "config.json").read_text())["stages"]
+        assert (stage["name"], stage["estimator"], stage["estimator_options"]) == ("main", "maximum-likelihood", {})
+        assert (stage["steps"], stage["epochs"], stage["batch_size"]) == (12, None, 50)
+        assert stage["optimizers"]["*"]["learning_rate"] == 0.001
+
+    def test_no_batch_is_larger_than_the_data(self, probgen, tmp_path):
+        words = "train toy/gaussian --data moons -d n=50 --steps 2 --batch-size 1000 --lr 0.01 --threads 1 --run-dir run"
+        assert probgen(words)[0] == 0
+        (stage,) = json.loads((tmp_path / "run" / "config.json").read_text())["stages"]
+        assert stage["batch_size"] == 40
+        assert stage["optimizers"]["*"]["learning_rate"] == 0.01
+
+    def test_curves_say_whose_nats_they_are_in(self, finished):
+        assert "log_prob [nats of view &#x27;real&#x27;]" in (finished / "report.html").read_text()
+
     def test_its_model_loads(self, finished):
         assert load(finished).event_shape == (2,)
 
@@ -172,7 +188,13 @@ class TestRefusal:
             ("train toy/gaussian --data moons --steps 3 --epochs 1", "steps or epochs"),
             ("train toy/gaussian --data moons --steps 0", "steps"),
             ("train toy/gaussian --data moons --lr -1", "learning_rate"),
-            ("train toy/gaussian --data moons --ema 1.5", "ema"),
+            ("train toy/gaussian --data moons --lr 0", "learning_rate to be a float above 0"),
+            ("train toy/gaussian --data moons --epochs -1", "epochs to be a float above 0, or none; got -1.0"),
+            ("train toy/gaussian --data moons --epochs 0", "epochs to be a float above 0, or none; got 0.0"),
+            ("train toy/gaussian --data moons --clip-norm 0", "clip_norm to be a float above 0"),
+            ("train toy/gaussian --data moons --ema 1", "ema to be a float of at least 0 and below 1"),
+            ("train toy/gaussian --data moons --ema 1.5", "ema to be a float of at least 0 and below 1"),
+            ("train toy/gaussian --data moons --run-dir /proc/self", "a run folder that can be written"),
             ("train toy/gaussian --data moons --schedule cosin", "Did you mean 'cosine'?"),
             ("train toy/gaussian --data moons --precision half", "precision"),
             ("train toy/gaussian --data moons --device abacus", "abacus"),
@@ -230,6 +252,20 @@ class TestFailure:
         assert "step" in errors
         assert "Traceback" not in errors
         assert (tmp_path / "run" / "config.json").exists()
+
+    def test_divergence_to_huge_finite_numbers_is_said(self, probgen, tmp_path):
+        code, _, errors = probgen(f"train toy/gaussian {QUICK} -o fault=far --run-dir run")
+        assert code == 0
+        warning = "log_prob of stage 'main' got worse in training, from -"
+        assert f"warning: {warning}" in errors
+        assert "-1e+09 nats: it diverged. Lower --lr, or set --clip-norm." in errors
+        assert "Warning: log_prob of stage" in (tmp_path / "run" / "report.html").read_text()
+        assert "diverged" in probgen("train --resume run")[2]
+
+    def test_patience_keeps_the_best_weights_and_nothing_is_said(self, probgen):
+        code, _, errors = probgen(f"train toy/gaussian {QUICK} -o fault=far --patience 100 --run-dir run")
+        assert code == 0
+        assert "warning" not in errors
 
     def test_a_mistake_in_the_model(self, probgen):
         code, _, errors = probgen(f"train toy/gaussian {QUICK} -o fault=bug --run-dir run")
@@ -324,6 +360,29 @@ class TestResume:
             code, _, errors = probgen(command)
             assert code == 2
             assert "Put the old data back" in errors
+
+    def test_an_older_folder_that_does_not_say_what_it_used(self, probgen, tmp_path):
+        assert probgen(f"train toy/gaussian {QUICK} --run-dir run")[0] == 0
+        path = tmp_path / "run" / "config.json"
+        config = json.loads(path.read_text())
+        noted = config.pop("stages")
+        path.write_text(json.dumps(config))
+        assert probgen("train --resume run")[0] == 0
+        assert json.loads(path.read_text())["stages"] == noted
+
+    def test_what_a_killed_process_left_half_written_is_swept(self, probgen, tmp_path):
+        assert probgen(f"train toy/gaussian {QUICK} --run-dir run")[0] == 0
+        for name in (".report.html.x3k_f81q.html", ".metrics.csv.aaaaaaaa.csv", ".mine", ".notes.html"):
+            (tmp_path / "run" / name).write_text("half")
+        assert probgen("train --resume run")[0] == 0
+        assert {path.name for path in (tmp_path / "run").glob(".*")} == {".mine", ".notes.html"}
+
+    def test_a_folder_that_takes_no_files(self, probgen, tmp_path, monkeypatch):
+        assert probgen(f"train toy/gaussian {QUICK} --run-dir run")[0] == 0
+        monkeypatch.setattr("probgen.cli.train.takes_files", lambda folder: False)
+        code, _, errors = probgen("train --resume run")
+        assert code == 2
+        assert "expected a run folder that can be written; got run" in errors
 
     def test_one_process_at_a_time(self, probgen, finished):
         with only_one(finished) as free:

@@ -56,6 +56,7 @@ class TestSample:
         [
             ("--out draws.pdf", ".npz or .png or .csv"),
             ("--out nowhere/draws.csv", "nowhere"),
+            ("--out /proc/self/draws.csv", "expected --out in a folder that can be written; got /proc/self/draws.csv"),
             ("--context 0", "not conditional"),
             ("-n 0", "-n"),
         ],
@@ -71,6 +72,37 @@ class TestSample:
         code, _, errors = probgen(f"sample {labelled} {words}")
         assert code == 2
         assert "labels from 0 to 2 or a, b, c" in errors or "No such option" in errors
+
+
+class TestWriting:
+    """What is there stays unless --force says otherwise, whatever writes it."""
+
+    @pytest.mark.parametrize(
+        ("words", "name"),
+        [
+            ("sample {run} -n 3 --out", "draws.csv"),
+            ("sample {run} -n 3 --out", "draws.npz"),
+            ("sample {run} -n 3 --out", "draws.png"),
+            ("score {run} --data moons --split test --out", "scores.csv"),
+            ("check maximum-likelihood --only pure --card", "card.md"),
+        ],
+    )
+    def test_a_file_is_replaced_only_by_force(self, probgen, finished, tmp_path, words, name):
+        path = tmp_path / name
+        path.write_text("years of work")
+        line = f"{words.format(run=finished)} {name}"
+        code, _, errors = probgen(line)
+        assert code == 2
+        assert f"to be a new file; got {name}, which exists. Add --force to replace it." in errors
+        assert path.read_text() == "years of work"
+        assert probgen(f"{line} --force")[0] == 0
+        assert path.read_bytes() != b"years of work"
+
+    def test_a_folder_is_no_file(self, probgen, finished, tmp_path):
+        (tmp_path / "draws.csv").mkdir()
+        code, _, errors = probgen(f"sample {finished} --out draws.csv --force")
+        assert code == 2
+        assert "got draws.csv, a folder" in errors
 
 
 class TestScore:
@@ -109,6 +141,7 @@ class TestScore:
             ("--data moons --out scores.txt", ".csv"),
             ("--data digits --out scores.csv", "shape"),
             ("--data moons --out scores.csv --split tset", "test"),
+            ("--data moons --out /proc/self/scores.csv", "a folder that can be written"),
             ("--data ./nowhere.csv --out scores.csv", "nowhere.csv"),
         ],
     )
@@ -174,6 +207,35 @@ class TestCompare:
         assert found["comparable"] is False
         assert [run["comparable"] for run in found["runs"]] == [True, False]
         assert found["runs"][0]["metrics"][0]["name"] == "log_likelihood"
+        assert [run["context"] for run in found["runs"]] == [None, "label"]
+        assert found["runs"][0]["stages"][0]["estimator"] == "maximum-likelihood"
+
+    def test_what_each_run_used(self, probgen, finished, labelled):
+        rows = {line.split("  ")[0]: line for line in probgen(f"compare {finished} {labelled}")[1].splitlines()}
+        assert rows["context"].split() == ["context", "none", "label"]
+        assert rows["estimator"].split() == ["estimator"] + 2 * ["maximum-likelihood"]
+        assert rows["batch size"].split() == ["batch", "size", "50", "50"]
+        assert rows["learning rate"].split() == ["learning", "rate"] + 2 * ["0.001,", "adam"]
+        assert rows["budget"].split() == ["budget", "12", "steps", "12", "steps"]
+
+    def test_another_context_makes_figures_of_something_else(self, probgen, labelled, tmp_path):
+        copy = tmp_path / "marginal"
+        copy.mkdir()
+        config = json.loads((labelled / "config.json").read_text())
+        (copy / "config.json").write_text(json.dumps({**config, "context": None}))
+        (copy / "evaluation.json").write_bytes((labelled / "evaluation.json").read_bytes())
+        assert "marginal *" in probgen(f"compare {labelled} {copy}")[1]
+
+    def test_runs_that_noted_nothing(self, probgen, finished, tmp_path):
+        for name, config in (("older", {"stages": ()}), ("made-by-hand", None)):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "evaluation.json").write_bytes((finished / "evaluation.json").read_bytes())
+            if config is not None:
+                kept = {**json.loads((finished / "config.json").read_text()), **config}
+                (tmp_path / name / "config.json").write_text(json.dumps(kept))
+        code, output, _ = probgen("compare older made-by-hand")
+        assert code == 0
+        assert "estimator" not in output
 
     def test_refusals(self, probgen, tmp_path):
         (tmp_path / "run").mkdir()
@@ -185,8 +247,9 @@ class TestCompare:
 
 class TestGallery:
     def test_a_page_and_its_picture(self, probgen, finished, tmp_path):
-        code, _, errors = probgen(f"gallery {finished} {finished} --out both.html")
+        code, output, errors = probgen(f"gallery {finished} {finished} --out both.html")
         assert (code, errors.strip()) == (0, "2 models in both.html, their samples in both.png")
+        assert output.count("toy/gaussian") == 2
         assert (tmp_path / "both.png").read_bytes().startswith(b"\x89PNG")
         assert "toy/gaussian" in (tmp_path / "both.html").read_text()
 

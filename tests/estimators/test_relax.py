@@ -18,6 +18,7 @@ from probgen.estimators import relax, relaxations
 from probgen.estimators.noisy_draws import NoisyDraws
 from probgen.estimators.relaxations import LogisticRelaxation
 from probgen.pyro_bridge import run_pair
+from probgen.testing.problems.laws import Bits, Line, Space
 
 NODES = 40
 LOGIT = 0.6
@@ -30,6 +31,7 @@ class Rows(Programs):
 
     def __init__(self, rows):
         super().__init__()
+        self.latents, self.observed = {"z": Space("bits")}, {"x": Space("line")}
         for program, name, value in (("p", "prior", 0.4), ("p", "mean", -0.5), ("p", "slope", 1.7), ("q", "logit", LOGIT)):
             getattr(self, program).register_parameter(name, nn.Parameter(torch.full((rows,), value, dtype=torch.float64)))
 
@@ -42,11 +44,12 @@ class Rows(Programs):
         with pyro.plate("data", len(x)):
             pyro.sample("z", dist.Bernoulli(logits=self.q.logit))
 
-    def outcomes(self, x):
-        z = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
-        log_q = dist.Bernoulli(logits=self.q.logit).log_prob(z)
-        log_p = dist.Bernoulli(logits=self.p.prior).log_prob(z)
-        return log_q.exp(), log_p + dist.Normal(self.p.mean + self.p.slope * z, 1.0).log_prob(x), log_q
+    def generate(self, answer, context):
+        z = answer("z", Bits(self.p.prior))
+        answer("x", Line(self.p.mean + self.p.slope * z, torch.ones_like(self.p.mean)))
+
+    def infer(self, x, answer, context):
+        answer("z", Bits(self.q.logit))
 
 
 def quadrature():
@@ -124,10 +127,9 @@ class TestOneBit:
         gradients, masses, expected = outcome(monkeypatch, REBAR(temperature=0.7))
         variance = (masses * gradients[3].square()).sum() - expected[3].square()
         programs = Rows(1)
-        mass, log_p, log_q = programs.outcomes(torch.tensor(0.8, dtype=torch.float64))
-        bit = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
-        score = (log_p - log_q) * (bit - programs.q.logit.sigmoid())
-        assert variance < 0.2 * ((mass * score.square()).sum() - (mass * score).sum().square())
+        drawn = programs.outcomes(torch.tensor([0.8], dtype=torch.float64))
+        score = drawn.log_weights * (drawn.values["z"] - programs.q.logit.sigmoid())
+        assert variance < 0.2 * ((drawn.mass * score.square()).sum() - (drawn.mass * score).sum().square())
 
     @pytest.mark.parametrize("name", ESTIMATORS)
     def test_the_control_variate_descends_the_variance(self, name):
@@ -160,13 +162,14 @@ class TestOneBit:
             torch.testing.assert_close(slopes[name_][entry], (ends[0] - ends[1]) / 2e-5, rtol=1e-5, atol=1e-8)
 
 
-class OneHot(Programs):
+class OneHot(nn.Module):
     """A one-hot vector of three, seen through a Gaussian, and a bit that hangs on it."""
 
     event_shape = ()
 
     def __init__(self):
         super().__init__()
+        self.p, self.q = nn.Module(), nn.Module()
         generator = torch.Generator().manual_seed(2)
         for program, name, size in (
             ("p", "prior", 3),
@@ -189,7 +192,11 @@ class OneHot(Programs):
             h = pyro.sample("h", dist.OneHotCategorical(logits=self.q.logits + 0.3 * x[:, None]))
             pyro.sample("b", dist.Bernoulli(logits=h @ self.q.link + x))
 
-    def outcomes(self, x):
+    def pair(self, **options):
+        return PyroPair(self.model, self.guide, event_shape=(), inference=("programs.q.*",), **options)
+
+    def elbo(self, x):
+        """Return the sum over what the guide may draw; the kit has no laws of categories."""
         h = torch.eye(3, dtype=torch.float64).repeat(2, 1)[:, None]
         b = torch.tensor([0.0, 1.0], dtype=torch.float64).repeat_interleave(3)[:, None]
         log_q = dist.OneHotCategorical(logits=(self.q.logits + 0.3 * x[:, None]).expand(6, -1, -1)).log_prob(
@@ -197,7 +204,8 @@ class OneHot(Programs):
         )
         log_q = log_q + dist.Bernoulli(logits=h @ self.q.link + x).log_prob(b)
         log_p = (h * self.p.prior.log_softmax(-1)).sum(-1) + dist.Bernoulli(logits=h @ self.p.link).log_prob(b)
-        return log_q.exp(), log_p + dist.Normal(h @ self.p.mean + b, 1.0).log_prob(x), log_q
+        log_p = log_p + dist.Normal(h @ self.p.mean + b, 1.0).log_prob(x)
+        return (log_q.exp() * (log_p - log_q)).sum(0)
 
 
 class TestSeveralSites:
@@ -237,7 +245,7 @@ class TestSeveralSites:
         programs = BitChain()
         x = torch.ones(20_000, 2, dtype=torch.float64)
         trace = run_pair(programs.pair(), x, draw=NoisyDraws())
-        mass, _, _ = programs.outcomes(x[:1])
+        mass = programs.outcomes(x[:1]).mass
         found = torch.stack(
             [trace.sites["z1"].value[0] * 2 + trace.sites["z2"].value[0] == number for number in range(4)], 1
         )

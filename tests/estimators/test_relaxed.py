@@ -28,6 +28,7 @@ from probgen.estimators import relaxations
 from probgen.estimators.relaxations import relaxation_of
 from probgen.estimators.strategies import Relax
 from probgen.pyro_bridge import Statement
+from probgen.testing.problems.laws import Bits, Space
 
 
 def statement_of(distribution):
@@ -96,6 +97,7 @@ class Bit(Programs):
         super().__init__()
         self.p.prior, self.p.weight, self.p.bias = weights(1, seed=1), weights(2, seed=2, scale=5.0), weights(2, seed=3)
         self.q.weight = weights(2, seed=4)
+        self.latents, self.observed = {"z": Space("bits")}, {"x": Space("bits", 2)}
 
     def likelihood(self, x, z):
         return dist.Bernoulli(logits=z[..., None] * self.p.weight + self.p.bias).log_prob(x).sum(-1)
@@ -115,13 +117,12 @@ class Bit(Programs):
         with pyro.plate("data", len(x)):
             pyro.sample("z", dist.Bernoulli(logits=x @ self.q.weight))
 
-    def elbo(self, x):
-        probability = (x @ self.q.weight).sigmoid()
-        expected = sum(
-            mass * self.likelihood(x, torch.full_like(mass, bit))
-            for bit, mass in ((1.0, probability), (0.0, 1 - probability))
-        )
-        return expected - self.divergence(x)
+    def generate(self, answer, context):
+        z = answer("z", Bits(self.p.prior))
+        answer("x", Bits(z[..., None] * self.p.weight + self.p.bias, 1))
+
+    def infer(self, x, answer, context):
+        answer("z", Bits(x @ self.q.weight))
 
 
 X = torch.tensor([[1.0, 0.0]], dtype=torch.float64)

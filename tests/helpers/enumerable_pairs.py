@@ -1,22 +1,25 @@
-r"""Pairs so small that every expectation under the guide is a finite sum, or an integral over one Gaussian variable.
+r"""Pairs so small that every expectation under the guide is a finite sum, or an integral over one Gaussian variable or two.
 
-`outcomes(x)` lists what the guide may draw: how probable each is, with $\log p(x, z)$ and $\log q(z \mid x)$, all of them
-functions of the parameters. Exact bounds follow by summation and their gradients by autograd; no estimator has a part in it.
+Each is written twice, as Pyro programs and as laws that the kit can sum (`probgen.testing.problems`). Exact bounds are the
+kit's oracles, and their gradients follow by autograd; no estimator has a part in it.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
-
-import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
 from torch import nn
 
-from probgen import PyroPair
+from probgen import Batch
 from probgen.testing import exact_expectation, exact_law
+from probgen.testing.problem import Problem, Situation
+from probgen.testing.problems.latent_program import LatentProgram
+from probgen.testing.problems.latent_quantities import LATENT_ORACLES
+from probgen.testing.problems.laws import Bits, Line, Space
+from probgen.testing.problems.outcomes import explanations
+
+_KNOWN = Problem("pair", lambda dtype: None, LATENT_ORACLES)
 
 
 def weights(*shape, seed, scale=0.8):
@@ -24,51 +27,49 @@ def weights(*shape, seed, scale=0.8):
     return nn.Parameter(scale * torch.randn(shape, generator=generator, dtype=torch.float64))
 
 
-def all_bits(count):
-    """Return every vector of `count` bits, `(2^count, count)`."""
-    return torch.tensor(list(itertools.product((0.0, 1.0), repeat=count)), dtype=torch.float64)
-
-
-def flip(logits, value):
-    return dist.Bernoulli(logits=logits).log_prob(value)
-
-
-def normal_rule(count):
-    """Return nodes and weights, each `(count, 1)`, of an integral over a standard normal variable."""
-    nodes, masses = (torch.from_numpy(array) for array in np.polynomial.hermite_e.hermegauss(count))
-    return nodes[:, None], (masses / masses.sum())[:, None]
-
-
-class Programs(nn.Module):
-    """A model and a guide, each a module, with what they may draw."""
-
-    def __init__(self):
-        super().__init__()
-        self.p, self.q = nn.Module(), nn.Module()
+class Programs(LatentProgram):
+    """A model and a guide with their laws, and what is known of them."""
 
     def pair(self, **options):
         """Return the pair, whose parameters are `programs.p.*` and `programs.q.*`."""
-        pair = PyroPair(self.model, self.guide, event_shape=self.event_shape, inference=("programs.q.*",), **options)
-        pair.programs = self
-        return pair
+        return super().pair(event_shape=self.event_shape, **options)
+
+    def quantity(self, name, x):
+        """Return one of the kit's exact quantities, `(N,)`, as a function of the parameters."""
+        return _KNOWN.quantity(name, Situation(self, Batch(x), None, {}))
 
     def elbo(self, x):
-        mass, log_p, log_q = self.outcomes(x)
-        return (mass * (log_p - log_q)).sum(0)
+        return self.quantity("elbo", x)
 
     def bound(self, x, num_particles):
-        """Return the importance-weighted bound, `(N,)`, as a sum over tuples of outcomes."""
-        mass, log_p, log_q = self.outcomes(x)
-        tuples = torch.tensor(list(itertools.product(range(len(mass)), repeat=num_particles)))
-        bounds = (log_p - log_q)[tuples].logsumexp(1) - math.log(num_particles)
-        return (mass[tuples].prod(1) * bounds).sum(0)
+        """Return the importance-weighted bound, `(N,)`."""
+        return self.quantity(f"iwae[{num_particles}]", x)
 
-    def wake_part(self, x, num_particles):
-        """Return a surrogate of E sum_k normalised_weight_k grad log q(z_k), `(N,)`."""
-        mass, log_p, log_q = self.fixed_outcomes(x)
-        tuples = torch.tensor(list(itertools.product(range(len(mass)), repeat=num_particles)))
-        normalised = (log_p - log_q)[tuples].softmax(1).detach()
-        return (mass[tuples].prod(1).detach() * (normalised * log_q[tuples]).sum(1)).sum(0)
+    def evidence(self, x):
+        return self.quantity("log_prob", x)
+
+    def outcomes(self, x):
+        """Return everything that the guide may draw, with masses and scores."""
+        return explanations(self, x, None)
+
+    def log_p(self, x, **values):
+        r"""Return $\log p(x, z)$ at the values of the latents."""
+        return _score(lambda answer: self.generate(answer, None), {**values, **self.sites_of(x)})
+
+    def log_q(self, x, **values):
+        r"""Return $\log q(z \mid x)$ at the values of the latents."""
+        return _score(lambda answer: self.infer(x, answer, None), values)
+
+
+def _score(ask, values):
+    terms = []
+
+    def answer(name, law):
+        terms.append(law.log_prob(values[name]))
+        return values[name]
+
+    ask(answer)
+    return sum(terms)
 
 
 class BeliefNet(Programs):
@@ -80,7 +81,7 @@ class BeliefNet(Programs):
         super().__init__()
         self.p.prior, self.p.weight, self.p.bias = weights(latents, seed=1), weights(latents, 3, seed=2), weights(3, seed=3)
         self.q.weight, self.q.bias = weights(3, latents, seed=4), weights(latents, seed=5)
-        self.latents = latents
+        self.latents, self.observed = {"z": Space("bits", latents)}, {"x": Space("bits", 3)}
 
     def model(self, x):
         with pyro.plate("data", len(x)):
@@ -91,14 +92,12 @@ class BeliefNet(Programs):
         with pyro.plate("data", len(x)):
             pyro.sample("z", dist.Bernoulli(logits=x @ self.q.weight + self.q.bias).to_event(1))
 
-    def outcomes(self, x):
-        z = all_bits(self.latents)[:, None]
-        log_q = flip(x @ self.q.weight + self.q.bias, z).sum(-1)
-        log_p = flip(self.p.prior, z).sum(-1) + flip(z @ self.p.weight + self.p.bias, x).sum(-1)
-        return log_q.exp(), log_p, log_q
+    def generate(self, answer, context):
+        z = answer("z", Bits(self.p.prior, 1))
+        answer("x", Bits(z @ self.p.weight + self.p.bias, 1))
 
-    def log_evidence(self, x):
-        return self.outcomes(x)[1].logsumexp(0)
+    def infer(self, x, answer, context):
+        answer("z", Bits(x @ self.q.weight + self.q.bias, 1))
 
 
 class BeliefChain(Programs):
@@ -114,6 +113,8 @@ class BeliefChain(Programs):
         self.p.prior, self.p.link, self.p.bias = weights(3, seed=1), weights(3, seed=2, scale=1.5), weights(3, seed=3)
         self.q.weight, self.q.link = weights(3, seed=4), weights(3, seed=5, scale=1.5)
         self.order = (2, 1, 0) if bottom_up else (0, 1, 2)
+        self.latents = {f"z{site}": Space("bits") for site in self.order}
+        self.observed = {f"x{site}": Space("bits") for site in range(3)}
 
     def _prior(self, site, before):
         return self.p.prior[site] + (self.p.link[site] * before if site else 0)
@@ -141,14 +142,22 @@ class BeliefChain(Programs):
             for place, site in enumerate(self.order):
                 drawn[site] = pyro.sample(f"z{site}", dist.Bernoulli(logits=self._guided(place, x, drawn)))
 
-    def outcomes(self, x):
-        z = all_bits(3).T[:, :, None]
-        log_q = sum(flip(self._guided(place, x, z), z[site]) for place, site in enumerate(self.order))
-        log_p = sum(
-            flip(self._prior(site, z[site - 1] if site else None), z[site]) + flip(self._seen(site, z), x[..., site])
-            for site in range(3)
-        )
-        return log_q.exp(), log_p, log_q
+    def generate(self, answer, context):
+        z = []
+        for site in range(3):
+            z.append(answer(f"z{site}", Bits(self._prior(site, z[-1] if z else None))))
+            answer(f"x{site}", Bits(self._seen(site, z)))
+
+    def infer(self, x, answer, context):
+        drawn = {}
+        for place, site in enumerate(self.order):
+            drawn[site] = answer(f"z{site}", Bits(self._guided(place, x, drawn)))
+
+    def sites_of(self, x):
+        return {f"x{site}": x[..., site] for site in range(3)}
+
+    def event_of(self, values):
+        return torch.stack([values[f"x{site}"] for site in range(3)], -1)
 
 
 class Mixed(Programs):
@@ -166,6 +175,9 @@ class Mixed(Programs):
         self.p.prior, self.p.mean, self.p.slope = weights(1, seed=1), weights(2, seed=2), weights(2, seed=3, scale=0.5)
         self.q.logit, self.q.mean, self.q.log_scale = weights(3, seed=4), weights(3, seed=5), weights(1, seed=6, scale=0.3)
         self.bit_first = bit_first
+        order = ("bit", "z") if bit_first else ("z", "bit")
+        self.latents = {name: Space("bits" if name == "bit" else "line") for name in order}
+        self.observed = {"x": Space("line")}
 
     def _p(self, bit):
         return self.p.mean[0] + self.p.mean[1] * bit
@@ -194,18 +206,19 @@ class Mixed(Programs):
                 z = pyro.sample("z", dist.Normal(self._mean(x, None), self.q.log_scale.exp()))
                 pyro.sample("bit", dist.Bernoulli(logits=self._bit(x, z)))
 
-    def outcomes(self, x):
-        nodes, masses = normal_rule(self.nodes)
-        parts = []
-        for value in (0.0, 1.0):
-            bit = torch.full((self.nodes, len(x)), value, dtype=torch.float64)
-            z = self._mean(x, bit) + self.q.log_scale.exp() * nodes
-            log_bit = flip(self._bit(x, z), bit)
-            log_q = log_bit + dist.Normal(self._mean(x, bit), self.q.log_scale.exp()).log_prob(z)
-            log_p = flip(self.p.prior, bit) + dist.Normal(self._p(bit), 1.0).log_prob(z)
-            log_p = log_p + dist.Normal(self._seen(bit, z), 1.0).log_prob(x)
-            parts.append((masses * log_bit.exp(), log_p, log_q))
-        return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+    def generate(self, answer, context):
+        bit = answer("bit", Bits(self.p.prior))
+        one = torch.ones_like(self.p.prior)
+        z = answer("z", Line(self._p(bit), one))
+        answer("x", Line(self._seen(bit, z), one))
+
+    def infer(self, x, answer, context):
+        if self.bit_first:
+            bit = answer("bit", Bits(self._bit(x, None)))
+            answer("z", Line(self._mean(x, bit), self.q.log_scale.exp()))
+        else:
+            z = answer("z", Line(self._mean(x, None), self.q.log_scale.exp()))
+            answer("bit", Bits(self._bit(x, z)))
 
 
 class Gaussian(Programs):
@@ -216,6 +229,7 @@ class Gaussian(Programs):
     def __init__(self, *, nodes=40):
         super().__init__()
         self.nodes = nodes
+        self.latents, self.observed = {"z": Space("line")}, {"x": Space("line")}
         self.p.slope, self.p.bias, self.p.log_scale = (nn.Parameter(torch.tensor(v).double()) for v in (0.5, 0.2, 0.1))
         self.q.slope, self.q.bias, self.q.log_scale = (nn.Parameter(torch.tensor(v).double()) for v in (0.4, 0.05, -0.15))
 
@@ -228,24 +242,17 @@ class Gaussian(Programs):
         with pyro.plate("data", len(x)):
             pyro.sample("z", dist.Normal(self.q.slope * x + self.q.bias, self.q.log_scale.exp()))
 
-    def outcomes(self, x):
-        return self._outcomes(x, lambda z: z)
+    def generate(self, answer, context):
+        zero = torch.zeros_like(self.p.slope)
+        z = answer("z", Line(zero, zero + 1))
+        answer("x", Line(self.p.slope * z + self.p.bias, self.p.log_scale.exp()))
 
-    def fixed_outcomes(self, x):
-        """Return the same with the draws as constants."""
-        return self._outcomes(x, lambda z: z.detach())
+    def infer(self, x, answer, context):
+        answer("z", Line(self.q.slope * x + self.q.bias, self.q.log_scale.exp()))
 
-    def _outcomes(self, x, drawn):
-        nodes, masses = normal_rule(self.nodes)
-        mean, scale = self.q.slope * x + self.q.bias, self.q.log_scale.exp()
-        z = drawn(mean + scale * nodes)
-        log_p = dist.Normal(torch.zeros_like(z), 1.0).log_prob(z)
-        log_p = log_p + dist.Normal(self.p.slope * z + self.p.bias, self.p.log_scale.exp()).log_prob(x)
-        return masses.expand_as(z), log_p, dist.Normal(mean, scale).log_prob(z)
-
-    def log_evidence(self, x):
+    def log_evidence(self, x, context):
         variance = self.p.slope.square() + (2 * self.p.log_scale).exp()
-        return dist.Normal(self.p.bias, variance.sqrt()).log_prob(x)
+        return Line(self.p.bias, variance.sqrt()).log_prob(x)
 
 
 class Hierarchy(Programs):
@@ -261,6 +268,7 @@ class Hierarchy(Programs):
         super().__init__()
         self.p.link, self.p.slope = (nn.Parameter(torch.tensor(v).double()) for v in (0.8, -0.6))
         self.q.below, self.q.link, self.q.log_scale = (nn.Parameter(torch.tensor(v).double()) for v in (0.7, 0.9, -0.4))
+        self.latents, self.observed = {"z2": Space("line"), "z1": Space("line")}, {"x": Space("line")}
 
     def model(self, x):
         with pyro.plate("data", len(x)):
@@ -273,20 +281,15 @@ class Hierarchy(Programs):
             z2 = pyro.sample("z2", dist.Normal(self.q.below * x, self.q.log_scale.exp()))
             pyro.sample("z1", dist.Normal(self.q.link * z2 + 0.1 * x, 0.7))
 
-    def log_p(self, x, z1, z2):
-        prior = dist.Normal(0.0, 1.0).log_prob(z1) + dist.Normal(self.p.link * z1, 1.0).log_prob(z2)
-        return prior + dist.Normal(self.p.slope * z2, 1.0).log_prob(x)
+    def generate(self, answer, context):
+        one = torch.ones_like(self.p.link)
+        z1 = answer("z1", Line(0 * one, one))
+        z2 = answer("z2", Line(self.p.link * z1, one))
+        answer("x", Line(self.p.slope * z2, one))
 
-    def log_q(self, x, z1, z2):
-        below = dist.Normal(self.q.below * x, self.q.log_scale.exp()).log_prob(z2)
-        return below + dist.Normal(self.q.link * z2 + 0.1 * x, 0.7).log_prob(z1)
-
-    def outcomes(self, x):
-        nodes, masses = normal_rule(self.nodes)
-        z2 = self.q.below * x + self.q.log_scale.exp() * nodes.repeat(self.nodes, 1)
-        z1 = self.q.link * z2 + 0.1 * x + 0.7 * nodes.repeat_interleave(self.nodes, 0)
-        mass = masses.repeat(self.nodes, 1) * masses.repeat_interleave(self.nodes, 0)
-        return mass, self.log_p(x, z1, z2), self.log_q(x, z1, z2)
+    def infer(self, x, answer, context):
+        z2 = answer("z2", Line(self.q.below * x, self.q.log_scale.exp()))
+        answer("z1", Line(self.q.link * z2 + 0.1 * x, torch.full_like(self.q.link, 0.7)))
 
 
 def gradient(objective, pair):

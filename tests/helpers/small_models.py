@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pyro
 import pyro.distributions as dist
+import torch
 
-from helpers.enumerable_pairs import Programs, all_bits, exact_moments, flip, part, relative_error, weights
+from helpers.enumerable_pairs import Programs, exact_moments, part, relative_error, weights
+from probgen.testing.problems.laws import Bits, Space
 
 __all__ = ["BitChain", "agrees", "phase_named", "phase_moments", "posterior_divergence", "sleep_divergence"]
 
@@ -20,6 +22,7 @@ class BitChain(Programs):
         self.p.top, self.p.link = weights(1, seed=1), weights(2, seed=2, scale=1.5)
         self.p.weight, self.p.bias = weights(2, seed=3, scale=1.5), weights(2, seed=4)
         self.q.first, self.q.second, self.q.link = weights(2, seed=5), weights(2, seed=6), weights(2, seed=7, scale=1.5)
+        self.latents, self.observed = {"z1": Space("bits"), "z2": Space("bits")}, {"x": Space("bits", 2)}
 
     def _second(self, z1):
         return self.p.link[0] * z1 + self.p.link[1]
@@ -41,24 +44,24 @@ class BitChain(Programs):
             z1 = pyro.sample("z1", dist.Bernoulli(logits=x @ self.q.first))
             pyro.sample("z2", dist.Bernoulli(logits=self._guided(x, z1)))
 
-    def outcomes(self, x):
-        z1, z2 = all_bits(2).T[:, :, None]
-        log_q = flip(x @ self.q.first, z1) + flip(self._guided(x, z1), z2)
-        log_p = flip(self.p.top, z1) + flip(self._second(z1), z2) + flip(self._seen(z2), x).sum(-1)
-        return log_q.exp(), log_p, log_q
+    def generate(self, answer, context):
+        z1 = answer("z1", Bits(self.p.top))
+        z2 = answer("z2", Bits(self._second(z1)))
+        answer("x", Bits(self._seen(z2), 1))
+
+    def infer(self, x, answer, context):
+        z1 = answer("z1", Bits(x @ self.q.first))
+        answer("z2", Bits(self._guided(x, z1)))
 
 
 def sleep_divergence(programs):
     r"""Return $-\mathbb{E}_{p(x, z)} \log q(z \mid x)$ at a fixed model, by a sum over all that it can dream."""
-    _, log_p, log_q = programs.outcomes(all_bits(*programs.event_shape))
-    return -(log_p.detach().exp() * log_q).sum()
+    return -programs.quantity("sleep", torch.zeros(1, *programs.event_shape, dtype=torch.float64)).sum()
 
 
 def posterior_divergence(programs, x):
     r"""Return $\mathrm{KL}(p(z \mid x) \| q(z \mid x))$ at a fixed model, `(N,)`."""
-    _, log_p, log_q = programs.outcomes(x)
-    posterior = log_p.detach().log_softmax(0)
-    return (posterior.exp() * (posterior - log_q)).sum(0)
+    return programs.quantity("wake_phi", x)
 
 
 def phase_named(estimator, pair, name):

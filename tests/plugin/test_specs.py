@@ -22,6 +22,9 @@ def test_support_names_are_those_of_the_contract():
         (Option("a", "int", 3, "", minimum=1), "an int of at least 1"),
         (Option("a", "float", None, "", minimum=0, maximum=1), "a float of at least 0 and at most 1, or none"),
         (Option("a", "ints", (4, 4), "", minimum=1), "ints, each of at least 1"),
+        (Option("a", "float", 1, "", above=0), "a float above 0"),
+        (Option("a", "ints", (4, 4), "", above=0, maximum=9), "ints, each above 0 and at most 9"),
+        (Option("a", "float", 0, "", minimum=0, below=1), "a float of at least 0 and below 1"),
         (Option("a", "str", "x", "", choices=["x", "y"]), "one of 'x', 'y'"),
         (Option("a", "model", "flows/maf", ""), "a model"),
         (Option("a", "bool", default=True, help=""), "a bool"),
@@ -45,6 +48,8 @@ def test_an_option_normalises_its_default():
         ({"default": "3"}, "expected a default that is an int"),
         ({"default": True}, "expected a default that is an int"),
         ({"default": 0, "minimum": 1}, "expected a default that is an int of at least 1; got 0"),
+        ({"default": 0, "above": 0}, "expected a default that is an int above 0; got 0"),
+        ({"default": 1, "below": 1}, "expected a default that is an int below 1; got 1"),
         ({"choices": ["a"]}, "choices only with type 'str'"),
         ({"type": "str", "default": "c", "choices": ["a", "b"]}, "expected a default that is one of 'a', 'b'; got 'c'"),
         ({"type": "ints", "default": (1, 0), "minimum": 1}, "each of at least 1"),
@@ -63,6 +68,9 @@ def test_a_bad_option_is_refused(arguments, message):
         ({"name": "Acme/Cloud"}, "expected a name like 'family/model'"),
         ({"name": "acme/cloud\n"}, "expected a name like 'family/model'"),
         ({"name": 3}, "expected a name like 'family/model'"),
+        ({"name": "acme++/cloud"}, "plus signs only at the end"),
+        ({"name": "acme/cl+oud"}, "plus signs only at the end"),
+        ({"name": "acme/+"}, "plus signs only at the end"),
         ({"summary": ""}, "expected a summary of one line"),
         ({"summary": "one\ntwo"}, "expected a summary of one line"),
         ({"target": "acme.models"}, "expected target to be an import string"),
@@ -79,6 +87,12 @@ def test_a_bad_option_is_refused(arguments, message):
 def test_a_bad_model_spec_is_refused(arguments, message):
     with pytest.raises(PluginLoadError, match=message):
         ModelSpec(**{"name": "acme/cloud", "summary": "A cloud.", "target": "acme:Cloud"} | arguments)
+
+
+def test_a_model_may_be_called_plus_plus():
+    assert ModelSpec("acme/cloud++", "A better cloud.", "acme:Cloud").name == "acme/cloud++"
+    with pytest.raises(PluginLoadError, match="Use lower case, digits and hyphens\\."):
+        EstimatorSpec("cloud++", "Summary.", "package.module:thing")
 
 
 @pytest.mark.parametrize("kind", [EstimatorSpec, DataSpec, MetricSpec, CommandSpec])

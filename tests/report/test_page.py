@@ -20,6 +20,9 @@ FACTS = RunFacts(
     parameters=123456,
     seconds=75.0,
     objectives={"main": "log_prob [nats]"},
+    used={"estimator": "maximum-likelihood", "learning rate": "0.001, adam"},
+    context="label",
+    warnings=("log_prob <got> worse.",),
     options={"hidden": [20, 20], "prior": None, "title": "<script>alert(1)</script>"},
     training={"steps": 10, "seed": 0},
     versions={"probgen": "0.1.0"},
@@ -114,6 +117,18 @@ def test_it_says_what_was_run(read):
     for words in ("1 min 15 s", "20,20", "log_prob [nats]", "probgen train toy/gaussian --data 'my data.csv'", "0.1.0"):
         assert words in text
     assert "prior" not in text  # it was left at none
+
+
+def test_it_says_what_was_used_where_nothing_was_asked_for(read):
+    text = "".join(read.text)
+    for words in ("estimatormaximum-likelihood", "learning rate0.001, adam", "contextlabel"):
+        assert words in text
+
+
+def test_a_warning_stands_above_the_figures(read):
+    text = "".join(read.text)
+    assert text.index("Warning: log_prob <got> worse.") < text.index("log likelihood")
+    assert "Warning" not in page(dataclasses.replace(FACTS, warnings=()), EVALUATION, PICTURES)
 
 
 def test_several_stages_are_named():

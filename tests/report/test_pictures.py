@@ -72,10 +72,28 @@ class TestCompared:
         heights = [patch.get_height() for patch in axes_of(figure)[0].patches]
         assert sum(heights) == pytest.approx(2.0)  # shares of the data, and of the samples
 
-    def test_samples_outside_the_datas_range_are_counted_in_the_last_bin(self, table):
+    def test_samples_outside_the_datas_range_are_counted(self, table):
         view = table.view("real")
-        figure = compared(view, events(view) + 1000, events(view))
-        assert sum(patch.get_height() for patch in axes_of(figure)[0].patches) == pytest.approx(2.0)
+        samples = events(view).clone()
+        samples[: len(samples) // 4] += 1000
+        axes = axes_of(compared(view, samples, events(view)))[0]
+        assert axes.get_title(loc="right") == "25.0% outside"
+        assert sum(patch.get_height() for patch in axes.patches) == pytest.approx(1.75)  # they are in no bin
+        assert axes_of(compared(view, events(view), events(view)))[0].get_title(loc="right") == ""
+
+    def test_samples_that_are_no_numbers_are_outside(self, table):
+        view = table.view("real")
+        axes = axes_of(compared(view, events(view) * float("nan"), events(view)))[0]
+        assert axes.get_title(loc="right") == "100.0% outside"
+
+    def test_points_outside_the_frame_are_counted(self):
+        view = as_source("moons", n=2000).view("real")
+        held_out = view.split("test").all().x
+        samples = held_out.repeat(6, 1)
+        samples[0] += 1000
+        left, right = axes_of(compared(view, samples, held_out))
+        assert left.get_title(loc="left") == "Samples of the model, below 0.1% outside"
+        assert right.get_title(loc="left") == "Held-out data"
 
 
 class TestRows:

@@ -29,7 +29,7 @@ from probgen.testing.problems.belief_nets import belief_net_problem
 from probgen.testing.report import Status
 from probgen.testing.running import run_check
 from probgen.testing.trial import Trial
-from probgen.testing.twins import contrastive, discrepancy, game, latent_bounds, score, score_functions
+from probgen.testing.twins import contrastive, discrepancy, game, latent_bounds, score, score_functions, strategies
 from probgen.testing.twins.likelihoods import PlainLikelihood
 from probgen.testing.verdict import Outcome
 
@@ -59,6 +59,9 @@ EXACT = {
     "adversarial": Adversarial(),
     "mmd": MMD(),
 }
+QUICK = ("elbo", "vimco", "maximum-likelihood", "contrastive-divergence")
+"""The others are seen to pass, at their defaults and in variants, where the core's own conformance is tested."""
+
 BY_DRAWS = {"gumbel-softmax": GumbelSoftmax(temperature=0.7), "hard": GumbelSoftmax(hard=True), "iwae": IWAE()}
 
 
@@ -76,13 +79,13 @@ def test_each_wrong_twin_fails(name):
 
 
 def test_twins_of_all_families_are_there():
-    modules = (latent_bounds, score_functions, contrastive, discrepancy, game, score)
+    modules = (latent_bounds, score_functions, strategies, contrastive, discrepancy, game, score)
     assert len(CLAIMS.twins) == sum(len(module.TWINS) for module in modules)
 
 
-@pytest.mark.parametrize("estimator", [pytest.param(value, id=name) for name, value in EXACT.items()])
-def test_right_estimators_pass(estimator):
-    result = run(estimator)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in EXACT])
+def test_right_estimators_pass(name):
+    result = run(EXACT[name])
     assert result.status is Status.PASSED, str(result)
 
 
@@ -116,6 +119,20 @@ class TestUndecided:
         found = judgements(_Claiming(Claims(value=Unbiased("happiness"), gradient={"*": Unbiased("grad:log_prob")})))
         assert found[-1].verdict.outcome is Outcome.INCONCLUSIVE
         assert "knows happiness" in found[-1].verdict.reason or "could tell happiness" in found[-1].verdict.reason
+
+    @pytest.mark.parametrize(
+        ("said", "told"),
+        [
+            ("log-prob", "Did you mean 'log_prob'"),
+            ("mmd2", "It is known on two-point-cloud"),
+            ("dsm[rsimple]", "What stands in brackets is not one that dsm is known for"),
+            ("happiness", "Available: began, began-generator, beta-elbo, "),
+        ],
+    )
+    def test_the_nearest_names_are_told(self, said, told):
+        found = judgements(_Claiming(Claims(value=Unbiased(said), gradient={"*": Unbiased("grad:log_prob")})))
+        assert told in found[-1].verdict.reason
+        assert "`probgen.testing.known_problems()` and the page on checks list them" in found[-1].verdict.reason
 
     def test_an_estimator_that_fits_nothing(self):
         class Choosy(MaximumLikelihood):

@@ -7,8 +7,8 @@ import torch
 from torch.distributions import Bernoulli, Categorical, Normal
 
 from probgen import MaximumLikelihood
-from probgen.errors import CapabilityError, ConfigurationError, UnknownNameError
-from probgen.plugin import EstimatorSpec
+from probgen.errors import CapabilityError, ConfigurationError, PluginLoadError, UnknownNameError
+from probgen.plugin import EstimatorSpec, ModelSpec
 from probgen.testing import (
     Check,
     Judgement,
@@ -182,10 +182,16 @@ class TestRegistered:
         assert {result.subject for result in report.results} == {"twin/bell"}
         assert "examples-are-models [twin/bell]: failed" in str(report)
 
+    def test_a_class_that_is_not_there_is_one_mistake(self):
+        spec = ModelSpec("acme/rocket", "A rocket.", "probgen.testing.twins.registration:Rokcet", supports=["real"])
+        with pytest.raises(PluginLoadError, match="has no attribute 'Rokcet'"):
+            check_model(spec)
+
     def test_an_estimator_by_its_name(self):
         report = check_estimator("maximum-likelihood")
         assert report.exit_code == 0
-        assert {result.subject for result in report.results} == {"maximum-likelihood"}
+        subjects = {result.subject for result in report.results}
+        assert subjects == {"maximum-likelihood[registration]", "maximum-likelihood"}
 
 
 def extra_problems():
@@ -210,7 +216,7 @@ class TestProblems:
 
     def test_a_plugin_brings_its_own(self):
         target = "probgen.estimators.maximum_likelihood:MaximumLikelihood"
-        spec = EstimatorSpec("likelihood", "Its value.", target, problems=f"{__name__}:extra_problems")
+        spec = EstimatorSpec("maximum-likelihood", "Its value.", target, problems=f"{__name__}:extra_problems")
         check_estimator(spec)
         assert [problem.name for problem in self.heard[0].problems] == ["extra"]
 

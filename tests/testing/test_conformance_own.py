@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from probgen import build_estimator
+import pytest
+
+from probgen import Estimator, SiteStrategies, build_estimator
+from probgen.estimators.strategies import PassThrough, Reinforce, Relax
 from probgen.plugin import registry
-from probgen.testing import parametrize_with_checks
+from probgen.testing import check_estimator, parametrize_with_checks
 
 VARIANTS = {
     "elbo": [{"analytic_kl": False, "num_particles": 2}, {"beta": 0.5}],
@@ -22,24 +25,43 @@ VARIANTS = {
     "reweighted-wake-sleep": [{"wake_guide": False, "sleep_guide": True}],
 }
 
+MIXED = {
+    "z1 straight through": SiteStrategies({"z1": PassThrough()}),
+    "z2 straight through, z1 scored": SiteStrategies({"z1": Reinforce(), "z2": PassThrough()}),
+    "z1 relaxed, z2 scored": SiteStrategies({"z1": Relax(temperature=0.7)}, otherwise=Reinforce()),
+    "z1 hard, z2 straight through": SiteStrategies({"z1": Relax(hard=True)}, otherwise=PassThrough()),
+    "z2 annealed, by scores": SiteStrategies({"z2": Relax(final_temperature=0.5, anneal_steps=3)}, analytic_kl=False),
+    "the bit relaxed": SiteStrategies({"bit": Relax(temperature=0.5)}),
+}
+"""Strategies site by site, for the problems that have these sites."""
+
 
 def _core() -> list[str]:
     return [name for name, registered in registry().estimators.items() if registered.distribution == "probgen"]
 
 
-def subjects() -> dict[str, object]:
-    """Return every estimator of the core at its defaults, and in each variant."""
-    made: dict[str, object] = {name: build_estimator(name) for name in _core()}
-    for name, variants in VARIANTS.items():
-        for options in variants:
-            made[f"{name}({', '.join(f'{key}={value}' for key, value in options.items())})"] = build_estimator(
-                name, **options
-            )
-    return made
+def variants() -> dict[str, Estimator]:
+    """Return every estimator of the core in each variant."""
+    return {
+        f"{name}({', '.join(f'{key}={value}' for key, value in options.items())})": build_estimator(name, **options)
+        for name, several in VARIANTS.items()
+        for options in several
+    } | {f"site-strategies({name})": estimator for name, estimator in MIXED.items()}
 
 
-@parametrize_with_checks(subjects())
+@parametrize_with_checks(_core())
 def test_conformance(check):
+    check()
+
+
+@pytest.mark.parametrize("name", variants())
+def test_variants_estimate_what_they_claim(name):
+    check_estimator(variants()[name], only=["claims"])
+
+
+@pytest.mark.slow
+@parametrize_with_checks(variants())
+def test_variants(check):
     check()
 
 

@@ -7,32 +7,41 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 from torch.distributions import constraints
 
-from helpers import toys
+from helpers import run_toy, toys
 from probgen import CheckpointError, ConfigurationError, Density, MaximumLikelihood, fit
 from probgen.errors import InterruptedRunError, RunError
 from probgen.training.checkpoint import load_tensors
 from probgen.training.metrics import read_metrics
 
-SCRIPT = Path(__file__).with_name("run_toy.py")
 CALLS = {"gan": 360, "rbm": 60, "stages": 60}
 """How often each toy's estimators are called in a whole run, validation left out."""
 
 
-def run_toy(name, folder, kill_at=-1):
-    command = [sys.executable, str(SCRIPT), name, str(folder), str(kill_at)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Train here as the processes that are killed do."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def command(name, folder, kill_at=-1):
+    return [sys.executable, run_toy.__file__, name, str(folder), str(kill_at)]
+
+
+def run_and_die(name, folder, kill_at):
+    return subprocess.run(command(name, folder, kill_at), check=False).returncode
 
 
 def finished(name, folder):
-    done = run_toy(name, folder)
-    assert done.returncode == 0, done.stderr
+    run_toy.train(name, folder)
     return load_tensors(folder / "model.safetensors"), read_metrics(folder / "metrics.csv")
 
 
@@ -53,8 +62,7 @@ def references(tmp_path_factory):
 
 @pytest.mark.parametrize("name", toys.NAMES)
 def test_killed_once_and_resumed(name, tmp_path, references):
-    killed = run_toy(name, tmp_path / "run", kill_at=CALLS[name] // 2)
-    assert killed.returncode == -signal.SIGKILL
+    assert run_and_die(name, tmp_path / "run", CALLS[name] // 2) == -signal.SIGKILL
     assert_same_end(name, tmp_path / "run", references[name])
 
 
@@ -64,8 +72,7 @@ def test_killed_ten_times_at_random_steps(name, tmp_path, references):
     chance = random.Random(name)
     for _ in range(10):
         folder = tmp_path / "run"
-        killed = run_toy(name, folder, kill_at=chance.randint(1, CALLS[name] // 8))
-        assert killed.returncode in (-signal.SIGKILL, 0)
+        assert run_and_die(name, folder, chance.randint(1, CALLS[name] // 8)) in (-signal.SIGKILL, 0)
     assert_same_end(name, folder, references[name])
 
 
@@ -75,7 +82,7 @@ def test_killed_from_outside_at_random_times(name, tmp_path, references):
     chance = random.Random(name)
     folder = tmp_path / "run"
     for _ in range(10):
-        process = subprocess.Popen([sys.executable, str(SCRIPT), name, str(folder), "-1"], stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command(name, folder), stderr=subprocess.DEVNULL)
         while process.poll() is None and not (folder / "metrics.csv").exists():
             time.sleep(0.005)
         time.sleep(chance.random() * 0.4)
@@ -88,7 +95,7 @@ def test_without_the_chains_the_end_differs(tmp_path, references, monkeypatch):
     """The wrong twin: a checkpoint that forgets the estimator's state does not resume exactly."""
     from probgen.training.stage_run import StageRun
 
-    assert run_toy("rbm", tmp_path / "run", kill_at=40).returncode == -signal.SIGKILL
+    assert run_and_die("rbm", tmp_path / "run", 40) == -signal.SIGKILL
     restore = StageRun.restore
 
     def forgetful(self, tensors):
@@ -98,8 +105,7 @@ def test_without_the_chains_the_end_differs(tmp_path, references, monkeypatch):
 
     monkeypatch.setattr(StageRun, "restore", forgetful)
     model, recipe = toys.make("rbm")
-    options = {"ema": 0.9, "checkpoint_every": 7, "validate_every": 9}
-    fit(model, toys.data("rbm"), recipe=recipe, run_dir=tmp_path / "run", resume=True, **options)
+    fit(model, toys.data("rbm"), recipe=recipe, run_dir=tmp_path / "run", resume=True, **run_toy.OPTIONS)
     assert not torch.equal(model.weight, references["rbm"][0]["weight"])
 
 

@@ -85,22 +85,37 @@ class TestMasks:
 
 
 @pytest.mark.parametrize("support", [constraints.boolean, categorical(3), constraints.real])
-@pytest.mark.parametrize("hidden", [(), (3,), (20, 11)])
+@pytest.mark.parametrize("hidden", [(), (3,), (20, 45)])
 @pytest.mark.parametrize("context", [None, (2,)])
-@pytest.mark.parametrize("order", ["natural", "random"])
-def test_the_incremental_sampler_is_the_slow_one(support, hidden, context, order):
-    """With the same noise, D full passes give the same draws."""
-    model = stirred(
-        support=support, hidden=hidden, context_shape=context, order=order, direct=True, components=2, mask_seed=3
-    )
+@pytest.mark.parametrize(("order", "direct"), [("natural", True), ("random", False)])
+@pytest.mark.parametrize("entries", [6, 35])
+def test_the_incremental_sampler_is_the_slow_one(support, hidden, context, order, direct, entries):
+    """With the same noise, D full passes give the same draws, whether the entries fill one block or several."""
+    model = MADE(
+        event_shape=(entries,),
+        context_shape=context,
+        support=support,
+        hidden=hidden,
+        order=order,
+        direct=direct,
+        components=2,
+        mask_seed=3,
+    ).double()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
     contexts = None if context is None else torch.randn(20, 2, dtype=torch.float64)
     torch.manual_seed(5)
-    torch.randint(1, (20,))
-    slow = torch.zeros(20, 6, dtype=torch.float64)
-    for entry in model.order.tolist():
-        slow[:, entry] = model.law.draw(model._parameters_of(model._encoded(slow), contexts)[:, entry])
+    slow = torch.zeros(20, entries, dtype=torch.float64)
+    for entry, noise in zip(model.order.tolist(), model.law.noise((entries, 20), like=slow), strict=True):
+        slow[:, entry] = model.law.draw(model._parameters_of(model._encoded(slow), contexts)[:, entry], noise)
     fast = model.sample(() if context else (20,), contexts, generator=torch.Generator().manual_seed(5))
     torch.testing.assert_close(fast, slow)
+
+
+def test_direct_connections_start_at_nothing():
+    with_them, without = (MADE(**SHAPES, hidden=(9,), direct=direct) for direct in (True, False))
+    with_them.load_state_dict(without.state_dict(), strict=False)
+    assert torch.equal(with_them.log_prob(all_bits(6).float()), without.log_prob(all_bits(6).float()))
 
 
 class TestSeveralMasks:

@@ -57,8 +57,8 @@ def test_the_running_sampler_is_the_slow_one(support):
     fast = model.sample((), context, generator=torch.Generator().manual_seed(5))
     slow = torch.zeros(50, 9, dtype=torch.float64)
     torch.manual_seed(5)
-    for entry in model.order.tolist():
-        slow[:, entry] = model.law.draw(model._parameters_of(model._encoded(slow), context)[:, entry])
+    for entry, noise in zip(model.order.tolist(), model.law.noise((9, 50), like=slow), strict=True):
+        slow[:, entry] = model.law.draw(model._parameters_of(model._encoded(slow), context)[:, entry], noise)
     assert torch.equal(fast, slow)
 
 

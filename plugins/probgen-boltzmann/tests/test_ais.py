@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from probgen import ConfigurationError
+from probgen.capabilities import LogPartition
 from probgen.claims import LowerBound, UpperBound
-from probgen_boltzmann.ais import RBMPath, anneal, anneal_backward, draw_bits
+from probgen_boltzmann.ais import Bracket, RBMPath, anneal, anneal_backward, bracket, draw_bits
 
 from .machines import ERRORS, machine
 
@@ -35,7 +36,7 @@ def test_forward_is_within_its_error(num_steps):
     found = anneal(path_of(model), num_chains=3000, num_steps=num_steps)
     assert off(found, model) < ERRORS
     assert found.claim == LowerBound("log_partition")
-    assert found.method == f"annealed importance sampling, 3000 chains of {num_steps} steps"
+    assert found.method.startswith(f"annealed importance sampling, 3000 chains of {num_steps} steps, effective sample size ")
 
 
 @pytest.mark.parametrize("num_steps", [10, 300])
@@ -81,10 +82,20 @@ def test_a_base_that_is_the_target_leaves_no_error():
 
 def test_the_ends_of_the_path():
     model = machine(6, 4)
+    with torch.no_grad():
+        model.base_bias.normal_()
     path, v = path_of(model), model.enumerate_support()
-    at_base = path.log_density(path.inputs(v), 0.0)
+    at_base = v @ model.base_bias + 4 * math.log(2)
     torch.testing.assert_close(at_base.logsumexp(0), path.log_base())
-    torch.testing.assert_close(path.log_density(path.inputs(v), 1.0), -model.energy(v).detach())
+    torch.testing.assert_close(at_base + path.log_ratio(path.inputs(v), 0.0, 1.0), -model.energy(v).detach())
+
+
+def test_the_way_s_parts_add_up():
+    model = machine(6, 4)
+    path, v = path_of(model), model.enumerate_support()
+    inputs = path.inputs(v)
+    parts = path.log_ratio(inputs, 0.0, 0.3) + path.log_ratio(inputs, 0.3, 1.0)
+    torch.testing.assert_close(parts, path.log_ratio(inputs, 0.0, 1.0))
 
 
 def test_inputs_far_out_stay_finite():
@@ -101,3 +112,46 @@ def test_too_little_is_refused(chains, steps):
         anneal(path, num_chains=chains, num_steps=steps)
     with pytest.raises(ConfigurationError, match=r"anneal_backward: expected at least 2 chains"):
         anneal_backward(path, torch.zeros(chains, 4, dtype=torch.float64), num_steps=steps)
+
+
+class TestFewEffectiveWeights:
+    """A machine of strong couplings and a coarse path: a few of 50 chains carry the mean."""
+
+    def found(self, number=200):
+        model = machine(12, 6, scale=3.0)
+        path, truth = path_of(model), model.log_partition().value
+        return [(anneal(path, num_chains=50, num_steps=2), truth) for _ in range(number)]
+
+    def test_the_label_says_so(self):
+        (found, _), *_ = self.found(1)
+        assert found.method.endswith("(too few to rely on: take more steps)")
+        assert "too few" not in anneal(path_of(machine(8, 4, scale=0.2)), num_chains=50, num_steps=50).method
+
+    def test_the_error_is_not_too_small(self):
+        """Within three errors nearly always."""
+        within = [abs(float(found.value - truth)) <= 3 * float(found.stderr) for found, truth in self.found()]
+        assert sum(within) >= 0.95 * len(within)
+
+    def test_that_of_the_weights_seen_would_be(self, monkeypatch):
+        """Wrong: one weight out of fifty makes the mean, and has no spread."""
+        monkeypatch.setattr("probgen_boltzmann.ais._TRUSTED", 0.0)
+        within = [abs(float(found.value - truth)) <= 3 * float(found.stderr) for found, truth in self.found()]
+        assert sum(within) < 0.8 * len(within)
+
+
+class TestBracket:
+    def test_a_fine_path_closes_it(self):
+        model = machine(8, 5, scale=0.7)
+        both = bracket(path_of(model), model.sample((500,)), num_steps=200)
+        assert both.closed(errors=ERRORS)
+        assert both.lower.claim == LowerBound("log_partition")
+        assert both.upper.claim == UpperBound("log_partition")
+        torch.testing.assert_close(both.gap, both.upper.value - both.lower.value)
+
+    @pytest.mark.parametrize(("gap", "closed"), [(0.4, True), (0.6, False), (-0.6, False)])
+    def test_it_is_closed_within_joint_errors(self, gap, closed):
+        def side(value, claim):
+            return LogPartition(torch.tensor(value), torch.tensor(0.12), claim, "")
+
+        both = Bracket(side(1.0, LowerBound("log_partition")), side(1.0 + gap, UpperBound("log_partition")))
+        assert both.closed() is closed

@@ -79,9 +79,25 @@ class TestCausality:
         units = torch.cat([x, context], 1)
         for layer in network.layers[:-1]:
             units = layer(units).tanh()
+        outputs = network.layers[-1](units) + context @ network.shortcut.weight.T
         shift, log_scale = network.at(context)(x)
-        torch.testing.assert_close(shift, network.layers[-1](units)[:, :3])
-        assert log_scale.abs().max() < 5
+        torch.testing.assert_close(shift, outputs[:, :3])
+        torch.testing.assert_close(log_scale, 5 * (outputs[:, 3:] / 5).tanh())
+
+    def test_the_context_moves_every_output_however_few_the_units(self):
+        """Without the shortcut the one unit of the first feature would let through one direction of the context."""
+        network = conditioner(4, context_features=6, hidden=(4,), activation="tanh")
+        x, context = torch.randn(1, 4).double(), torch.randn(1, 6).double()
+
+        def first(context):
+            return torch.stack([part[0, 0] for part in network.at(context)(x)])
+
+        def rank():
+            return torch.linalg.matrix_rank(torch.autograd.functional.jacobian(first, context)[:, 0])
+
+        assert rank() == 2
+        nn.init.zeros_(network.shortcut.weight)
+        assert rank() == 1
 
 
 class TestInversion:

@@ -62,7 +62,9 @@ def peer_of_maf(flow, features, context_features, hidden):
                 activation=nn.ReLU,
             )
         )
-        copy_weights(layer, transforms[-1].hyper, features)
+        copy_weights(layer.conditioner.layers, transforms[-1].hyper, features)
+        if context_features:  # zuko has no shortcut
+            nn.init.zeros_(layer.conditioner.shortcut.weight)
     return zuko.lazy.Flow(transforms, base(features)).double()
 
 

@@ -37,31 +37,6 @@ def test_labels_as_context(name):
     assert (upper[:, 1].mean() - lower[:, 1].mean()) > 0.5
 
 
-class Stopped(Exception):
-    """Raised by a callback in the middle of a run."""
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_stopped_and_resumed_it_ends_with_the_same_weights(name, tmp_path):
-    def train(folder, **options):
-        torch.manual_seed(0)
-        flow = probgen.build(name, "moons", **SMALL)
-        probgen.fit(
-            flow, "moons", steps=12, checkpoint_every=4, log_every=1, run_dir=tmp_path / folder, progress=False, **options
-        )
-        return flow.state_dict()
-
-    def stop(event):
-        if event.step == 7:
-            raise Stopped
-
-    whole = train("whole")
-    with pytest.raises(Stopped):
-        train("parts", callbacks=[stop])
-    parts = train("parts", resume=True)
-    assert all(torch.equal(parts[key], value) for key, value in whole.items())
-
-
 def test_an_autoencoder_with_flows_for_prior_and_posterior():
     """By names alone: the slots bind the flows to the code and to the encoder's features."""
     pytest.importorskip("probgen_latent")

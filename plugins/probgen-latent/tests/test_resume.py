@@ -1,68 +1,19 @@
-"""A VAE run from the shell, killed with SIGKILL and resumed, ends with bitwise the same weights.
+"""Every model of this distribution, killed and resumed, ends as if nobody had stopped it."""
 
-Shuffling, renewed binarisation, dropout, an average of the weights and a schedule are all on.
-"""
-
-import os
-import random
-import signal
-import subprocess
-import sys
-import time
+from __future__ import annotations
 
 import pytest
-import torch
 
-from probgen.training.checkpoint import load_tensors
+from probgen.testing import assert_resumes
 
-OPTIONS = [
-    *("train", "latent/vae", "--data", "digits", "--view", "binary-renewed"),
-    *("-o", "hidden=24", "-o", "latent=4", "-o", "dropout=0.2"),
-    *("--steps", "120", "--ema", "0.95", "--schedule", "cosine", "--checkpoint-every", "9", "--validate-every", "40"),
-]
-
-
-def start(*arguments):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "probgen", *arguments]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+MODELS = {
+    "latent/vae": {"hidden": (24,), "latent": 4, "dropout": 0.2},
+    "latent/sbn": {"hidden": (8, 4)},
+    "latent/helmholtz": {"hidden": (8, 4)},
+}
 
 
-def finish(process):
-    output, _ = process.communicate()
-    assert process.returncode == 0, output
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    finish(start(*OPTIONS, "--run-dir", str(folder)))
-    return load_tensors(folder / "model.safetensors")
-
-
-def kill_and_resume(folder, times, chance):
-    process = start(*OPTIONS, "--run-dir", str(folder))
-    for _ in range(times):
-        while process.poll() is None and not (folder / "metrics.csv").exists():
-            time.sleep(0.01)
-        time.sleep(chance.random() * 0.7)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        process = start("train", "--resume", str(folder))
-    finish(process)
-    return load_tensors(folder / "model.safetensors")
-
-
-def assert_same(weights, reference):
-    assert weights.keys() == reference.keys()
-    for name, tensor in weights.items():
-        assert torch.equal(tensor, reference[name]), name
-
-
-def test_killed_once_and_resumed(tmp_path, reference):
-    assert_same(kill_and_resume(tmp_path / "run", 1, random.Random(0)), reference)
-
-
-@pytest.mark.slow
-def test_killed_ten_times_and_resumed(tmp_path, reference):
-    assert_same(kill_and_resume(tmp_path / "run", 10, random.Random(1)), reference)
+@pytest.mark.parametrize("kills", [[7], pytest.param(range(1, 11), marks=pytest.mark.slow)], ids=str)
+@pytest.mark.parametrize("name", MODELS)
+def test_killed_and_resumed(name, kills):
+    assert_resumes(name, "digits", view="binary-renewed", options=MODELS[name], kills=kills)

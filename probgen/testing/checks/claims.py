@@ -14,6 +14,7 @@ from probgen.testing.checks.consistency import shrinks, shrinks_by_draws
 from probgen.testing.checks.expectations import GradientDraws, ValueDraws, enumerated, outputs
 from probgen.testing.checks.questions import Question, mean_of, questions, size_of, target_of
 from probgen.testing.checks.scenes import Scene, fitting_scenes
+from probgen.testing.checks.unknown import nearest_to
 from probgen.testing.failures import NotEnumerable
 from probgen.testing.ladder import decide_mean
 from probgen.testing.moments import Moments
@@ -23,6 +24,9 @@ from probgen.testing.verdict import Verdict
 __all__ = ["check_claims"]
 
 _TOLERANCE = 1e-9
+_COARSEST = 1e-3
+"""A quadrature that may be off by more than this has not decided."""
+
 _SPREAD = 1e-12
 """A relative variance that rounding explains."""
 
@@ -119,9 +123,11 @@ class _Answers:
 
     def missing(self) -> Iterator[Judgement]:
         """Say what was not answered."""
+        further = self._trial.problems
         for key, question in self._asked.items():
             if key not in self._answered:
-                yield Judgement(str(question), undecided(f"no problem that it fits could tell {question.target}"))
+                reason = f"no problem that it fits could tell {question.target}. {nearest_to(question.target, further)}"
+                yield Judgement(str(question), undecided(reason))
 
     def _moments(self, scene: Scene, phase: Phase, budget: int) -> Moments | None:
         if scene.problem.statistical:
@@ -161,9 +167,15 @@ class _Samples:
 
 
 def _verdict(moments: Moments, question: Question, target: Tensor) -> Verdict:
-    """Return whether an exact mean is what is claimed."""
-    tolerance = max(_TOLERANCE, 10 * moments.error)
+    """Return whether an exact mean is what is claimed.
+
+    Raises:
+        NotEnumerable: quadrature leaves that open.
+    """
     mean, size = mean_of(moments, question, like=target), size_of(target)
+    tolerance = max(_TOLERANCE, 10 * moments.error * max(moments.size / size, 1.0))
+    if tolerance > _COARSEST:
+        raise NotEnumerable(f"a quadrature that may be off by {tolerance:.1e}")
     target = target if len(mean) == len(target) else target.mean().reshape(1)
     if not bool(torch.isfinite(mean).all()):
         return fails("its mean is not finite", samples=moments.paths)

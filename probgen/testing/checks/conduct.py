@@ -13,6 +13,7 @@ from probgen.claims import Biased, Heuristic
 from probgen.errors import ConfigurationError
 from probgen.estimator import Estimator, Phase
 from probgen.testing.checks.expectations import outputs
+from probgen.testing.checks.questions import questions
 from probgen.testing.checks.scenes import Scene, fitting_scenes
 from probgen.testing.exact import replays_identically
 from probgen.testing.failures import NotEnumerable
@@ -20,7 +21,7 @@ from probgen.testing.quantity import QuantityName
 from probgen.testing.trial import Judgement, Trial, conforms, fails
 from probgen.testing.verdict import Verdict
 
-__all__ = ["check_claimed", "check_pure", "check_replayed", "check_repeatable", "check_value"]
+__all__ = ["alike", "check_claimed", "check_pure", "check_replayed", "check_repeatable", "check_value", "drawn"]
 
 _SEEDS = 100
 """So many seeds are tried before draws that are all alike are called constant."""
@@ -42,6 +43,10 @@ def check_value(subject: Estimator, trial: Trial) -> Iterator[Judgement]:
             faults.append(f"the surrogate has shape {tuple(estimate.surrogate.shape)} and is no scalar")
         if estimate.value.shape not in (torch.Size(()), torch.Size((len(scene.batch),))):
             faults.append(f"the value has shape {tuple(estimate.value.shape)}, not ({len(scene.batch)},) or ()")
+        elif not estimate.value.ndim and (quantity := _per_example(scene, phase)):
+            faults.append(
+                f"the value is a scalar, and {quantity} has a number for each example: return ({len(scene.batch)},)"
+            )
         faults += [f"{name} is no scalar" for name, tensor in estimate.info.items() if tensor.numel() != 1]
         if not all(bool(torch.isfinite(part).all()) for part in (estimate.surrogate, estimate.value)):
             faults.append("it is not finite")
@@ -53,14 +58,14 @@ def check_repeatable(subject: Estimator, trial: Trial) -> Iterator[Judgement]:
     draws, varies = False, False
     for scene, phase in _estimated(subject, trial):
         seed = trial.seed(scene.where, phase.name)
-        first, moved = _drawn(scene, phase, seed)
+        first, moved = drawn(scene, phase, seed)
         verdict = conforms("one seed gives one result")
-        if not _alike(first, _drawn(scene, phase, seed)[0]):
+        if not alike(first, drawn(scene, phase, seed)[0]):
             verdict = fails("the same seed gives another result")
         yield Judgement(f"{phase.name} is decided by the seed, {scene.where}", verdict)
         draws |= moved
         if moved and not varies:  # somewhere at least: signs of a direction on the line, say, make no difference there
-            varies = not all(_alike(first, _drawn(scene, phase, seed + more)[0]) for more in range(1, _SEEDS))
+            varies = not all(alike(first, drawn(scene, phase, seed + more)[0]) for more in range(1, _SEEDS))
     if draws:
         same = fails(f"it draws, and yet {_SEEDS} seeds give the same result on every problem")
         yield Judgement("other seeds give other results", conforms("they do, on some problem") if varies else same)
@@ -82,12 +87,12 @@ def check_pure(subject: Estimator, trial: Trial) -> Iterator[Judgement]:
     for scene, phase in _estimated(subject, trial):
         seed = trial.seed(scene.where, phase.name)
         held = {name: tensor.detach().clone() for name, tensor in _everything(scene).items()}
-        first, _ = _drawn(scene, phase, seed)
+        first, _ = drawn(scene, phase, seed)
         following = scene.estimate(phase).state
         faults = [f"it changes {name}" for name, tensor in _everything(scene).items() if not _same(tensor, held[name])]
         faults += [f"it leaves a gradient in {name}" for name, p in phase.parameters.items() if p.grad is not None]
         scene.estimate(phase, state=following)
-        if not faults and not _alike(first, _drawn(scene, phase, seed)[0]):
+        if not faults and not alike(first, drawn(scene, phase, seed)[0]):
             faults.append("it remembers earlier calls outside of its state")
         yield Judgement(f"{phase.name} leaves everything as it was, {scene.where}", _faultless(faults))
 
@@ -128,7 +133,21 @@ def _spoken_of(scene: Scene) -> Verdict:
     return conforms(f"{len(said)} outputs have a claim")
 
 
-def _drawn(scene: Scene, phase: Phase, seed: int) -> tuple[dict[str, Tensor], bool]:
+def _per_example(scene: Scene, phase: Phase) -> str | None:
+    """Return the name of a quantity that the value is said to be and that is a sum over examples; None without one."""
+    if scene.estimator.batch_coupled:
+        return None
+    for question in questions(scene.estimator, phase):
+        if not question.names and question.target and scene.problem.knows(question.target):
+            try:
+                if scene.problem.quantity(question.target, scene.situation).ndim:
+                    return question.target
+            except NotEnumerable:
+                continue
+    return None
+
+
+def drawn(scene: Scene, phase: Phase, seed: int) -> tuple[dict[str, Tensor], bool]:
     """Return outputs and next state at a seed, and whether the stream moved."""
     torch.manual_seed(seed)
     before = torch.get_rng_state()
@@ -142,14 +161,14 @@ def _other_streams(scene: Scene, phase: Phase, seed: int) -> Verdict:
     """Say whether a draw looks at the streams of Python or numpy; for programs whose torch draws cannot be scripted."""
     python, legacy = random.getstate(), np.random.get_state()
     try:
-        first, _ = _drawn(scene, phase, seed)
+        first, _ = drawn(scene, phase, seed)
         if random.getstate() != python:
             return fails("it draws from Python's global random stream")
         if not all(np.array_equal(old, new) for old, new in zip(legacy, np.random.get_state(), strict=True)):
             return fails("it draws from numpy's global random stream")
         random.seed(seed)
         np.random.seed(seed % 2**32)  # the very stream that must not matter
-        if not _alike(first, _drawn(scene, phase, seed)[0]):
+        if not alike(first, drawn(scene, phase, seed)[0]):
             return fails("another state of the streams of Python and numpy gives another result")
     finally:
         random.setstate(python)
@@ -172,7 +191,8 @@ def _everything(scene: Scene) -> dict[str, Tensor]:
     return {**held, **batch, **{f"the state's {name}": tensor for name, tensor in scene.state.items()}}
 
 
-def _alike(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+def alike(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    """Return whether both hold the same tensors under the same names, bit by bit; NaN is NaN."""
     return one.keys() == other.keys() and all(_same(tensor, other[name]) for name, tensor in one.items())
 
 

@@ -6,6 +6,8 @@ from probgen.testing.check import Check
 from probgen.testing.checks.batches import check_order, check_small_batches, check_splitting, check_state
 from probgen.testing.checks.claims import check_claims
 from probgen.testing.checks.conduct import check_claimed, check_pure, check_repeatable, check_replayed, check_value
+from probgen.testing.checks.memory import check_resumed
+from probgen.testing.checks.objective import check_objective
 from probgen.testing.checks.robustness import check_extremes, check_own_parameters, check_precision
 from probgen.testing.twins import (
     contrastive,
@@ -14,8 +16,10 @@ from probgen.testing.twins import (
     estimator_memory,
     game,
     latent_bounds,
+    objective,
     score,
     score_functions,
+    strategies,
 )
 
 __all__ = ["estimator_checks"]
@@ -31,7 +35,7 @@ def estimator_checks() -> tuple[Check, ...]:
             check_claims,
             {
                 name: twin
-                for module in (latent_bounds, score_functions, contrastive, discrepancy, game, score)
+                for module in (latent_bounds, score_functions, strategies, contrastive, discrepancy, game, score)
                 for name, twin in module.TWINS.items()
             },
         ),
@@ -41,6 +45,13 @@ def estimator_checks() -> tuple[Check, ...]:
             "estimator",
             check_claimed,
             estimator_conduct.SILENT,
+        ),
+        Check(
+            "objective",
+            "The value estimates the objective, and training makes that larger or smaller as the objective says.",
+            "estimator",
+            check_objective,
+            objective.TWINS,
         ),
         Check(
             "value-detached",
@@ -76,6 +87,13 @@ def estimator_checks() -> tuple[Check, ...]:
             "estimator",
             check_state,
             estimator_memory.CHANGING,
+        ),
+        Check(
+            "resumes",
+            "A fresh copy that is given the state goes on as the one that returned it, and a state that changes matters.",
+            "estimator",
+            check_resumed,
+            estimator_memory.STALE,
         ),
         Check(
             "small-batches",

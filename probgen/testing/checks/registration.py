@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from probgen.capabilities import capabilities
 from probgen.errors import ProbgenError
 from probgen.plugin import ModelSpec, Registered
+from probgen.plugin.specs import Spec
 from probgen.shapes import Model
 from probgen.supports import support_name
 from probgen.testing.check import Check
+from probgen.testing.checks.options import BOUND, check_options
 from probgen.testing.checks.usage import CHECKS as USAGE
 from probgen.testing.report import Status
 from probgen.testing.running import run_check
@@ -21,10 +21,7 @@ from probgen.testing.trial import Judgement, Level, NotApplicable, Trial, confor
 from probgen.testing.twins import registration as twins
 from probgen.testing.verdict import Verdict
 
-__all__ = ["CHECKS", "registration_checks"]
-
-_BOUND = ("event_shape", "context_shape", "support")
-"""What `build` gets from the data rather than from options."""
+__all__ = ["CHECKS", "check_import", "registration_checks"]
 
 _BASIC = ("normalised", "samples-match")
 """Questions that every density must be answered, on one of its examples at least."""
@@ -74,42 +71,6 @@ def _answered(check: Check, examples: list[Model], trial: Trial) -> Verdict:
     return undecided("no example lets it be answered; give one of few events, or of one real entry")
 
 
-def _options(registered: Registered[ModelSpec], trial: Trial) -> Iterator[Judgement]:
-    accepted, others_too = _accepted(registered.load_class(Model))
-    options = {option.name: option.default for option in registered.spec.options}
-    missing = [name for name, parameter in accepted.items() if parameter.default is parameter.empty and name not in options]
-    verdict = fails(f"`build` cannot do without {', '.join(missing)}") if missing else conforms("it needs no others")
-    yield Judgement("the spec has every option that `build` needs", verdict)
-    for name, default in options.items():
-        if name not in accepted:
-            listed = ", ".join(accepted) or "none"
-            verdict = conforms("it is passed on") if others_too else fails(f"`build` does not take it; it takes {listed}")
-        elif accepted[name].default is inspect.Parameter.empty or _same(accepted[name].default, default):
-            verdict = conforms("the defaults agree")
-        else:
-            verdict = fails(f"expected the default of `build`, {accepted[name].default!r}; got {default!r} in the spec")
-        yield Judgement(f"option {name}", verdict)
-
-
-def _accepted(target: type[Model]) -> tuple[dict[str, inspect.Parameter], bool]:
-    """Return the parameters that are options, by name, and whether others are passed on."""
-    inherited = getattr(target.build, "__func__", None) is Model.build.__func__  # pyright: ignore[reportFunctionMemberAccess]
-    parameters = list(inspect.signature(target if inherited else target.build).parameters.values())
-    if not inherited:
-        parameters = parameters[len(_BOUND) :]  # whatever they are called: `build` is called with these by position
-    named = {
-        parameter.name: parameter
-        for parameter in parameters
-        if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD) and parameter.name not in _BOUND
-    }
-    return named, any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-
-
-def _same(one: Any, other: Any) -> bool:
-    both = [tuple(value) if isinstance(value, list) else value for value in (one, other)]
-    return both[0] == both[1] and isinstance(both[0], bool) == isinstance(both[1], bool)
-
-
 def _builds(registered: Registered[ModelSpec], trial: Trial) -> Iterator[Judgement]:
     examples = [example for example in examples_of(registered).values() if isinstance(example, Model)]
     for support in supports_of(registered.spec):
@@ -121,13 +82,14 @@ def _builds(registered: Registered[ModelSpec], trial: Trial) -> Iterator[Judgeme
             yield Judgement(f"default options build a model of {name} events", fails(str(error)))
             continue
         found = {"event_shape": model.event_shape, "context_shape": model.context_shape, "support": model.support}
-        for what, asked in zip(_BOUND, (shape, None, support), strict=True):
+        for what, asked in zip(BOUND, (shape, None, support), strict=True):
             right = found[what] == asked
             verdict = conforms("as asked") if right else fails(f"expected {what} {asked}; got {found[what]}")
             yield Judgement(f"a model of {name} events has the {what} asked for", verdict)
 
 
-def _import(registered: Registered[ModelSpec], trial: Trial) -> Iterator[Judgement]:
+def check_import(registered: Registered[Spec], trial: Trial) -> Iterator[Judgement]:
+    """Importing the module that has the class leaves the process as it was."""
     registered.load()
     module = registered.spec.target.partition(":")[0]
     if trial.level is Level.QUICK:
@@ -160,7 +122,7 @@ CHECKS = (
         "options-agree",
         "The options of the spec are those of the class, with the same defaults.",
         "registration",
-        _options,
+        check_options,
         {
             "another default in the spec": twins.with_another_default,
             "an option that the class lacks": twins.with_an_unknown_option,
@@ -178,7 +140,7 @@ CHECKS = (
         "import-is-pure",
         "Importing it leaves random streams, default type, threads and environment alone.",
         "registration",
-        _import,
+        check_import,
         {"seeds at import": twins.that_seeds_at_import},
     ),
 )

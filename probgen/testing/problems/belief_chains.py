@@ -16,6 +16,7 @@ from probgen.testing.problem import Problem
 from probgen.testing.problems.latent_program import Answer, LatentProgram
 from probgen.testing.problems.latent_quantities import LATENT_ORACLES
 from probgen.testing.problems.laws import Bits, Space
+from probgen.testing.problems.strategy_quantities import STRATEGY_ORACLES
 from probgen.testing.weights import generic_weights
 
 __all__ = ["PROBLEMS", "BeliefChain", "belief_chain_problem"]
@@ -80,7 +81,7 @@ def belief_chain_problem(
         x = (generic_weights(batch, 2, seed=seed + 8) > 0).to(dtype)
         return chain.pair(event_shape=(2,), support=constraints.boolean), Batch(x)
 
-    return Problem(name, make, LATENT_ORACLES)
+    return Problem(name, make, LATENT_ORACLES if bottom_up else {**LATENT_ORACLES, **STRATEGY_ORACLES})
 
 
 PROBLEMS = (belief_chain_problem(), belief_chain_problem("belief-chain-bottom-up", bottom_up=True, seed=50))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-__all__ = ["Bits", "Law", "Line", "Space", "Table", "logistic_table", "table"]
+__all__ = ["Bits", "Law", "Line", "Space", "Table", "crossed", "logistic_table", "table"]
 
 _REACH, _STEP = 26.0, 0.25
 """Of the trapezoidal rule for logistic noise, whose density is analytic: the error falls exponentially with the step."""
@@ -124,6 +124,18 @@ def logistic_table(spaces: Mapping[str, Space], *, like: Tensor) -> Table:
     masses = (logsigmoid(points) + logsigmoid(-points)).exp()
     rule = (points.tolist(), (masses / masses.sum()).tolist())
     return _product({name: (space, rule) for name, space in spaces.items()}, like)
+
+
+def crossed(one: Table, other: Table) -> tuple[Table, Table]:
+    """Return both tables with a row for each pair of rows, in one order; the entries and masses are their own."""
+
+    def repeated(tensor: Tensor) -> Tensor:
+        return tensor.repeat(len(one.masses), *(1 for _ in tensor.shape[1:]))
+
+    inner = len(other.masses)
+    first = {name: entry.repeat_interleave(inner, 0) for name, entry in one.entries.items()}
+    second = {name: repeated(entry) for name, entry in other.entries.items()}
+    return Table(first, one.masses.repeat_interleave(inner, 0)), Table(second, repeated(other.masses))
 
 
 def _product(sites: Mapping[str, tuple[Space, tuple[list[float], list[float]]]], like: Tensor) -> Table:

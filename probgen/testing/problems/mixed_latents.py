@@ -15,6 +15,7 @@ from probgen.testing.problem import Problem
 from probgen.testing.problems.latent_program import Answer, LatentProgram
 from probgen.testing.problems.latent_quantities import BOUND_ORACLES
 from probgen.testing.problems.laws import Bits, Line, Space
+from probgen.testing.problems.strategy_quantities import STRATEGY_ORACLES
 from probgen.testing.weights import generic_weights
 
 __all__ = ["PROBLEMS", "MixedLatents", "mixed_problem"]
@@ -100,7 +101,7 @@ def mixed_problem(
         program = MixedLatents(bit_first=bit_first, scale=scale, seed=seed).to(dtype)
         return program.pair(event_shape=()), Batch(generic_weights(batch, seed=seed + 7, scale=1.5).to(dtype))
 
-    return Problem(name, make, BOUND_ORACLES)
+    return Problem(name, make, {**BOUND_ORACLES, **STRATEGY_ORACLES} if bit_first else BOUND_ORACLES)
 
 
 PROBLEMS = (mixed_problem(), mixed_problem("mixed-latents-bit-last", bit_first=False, seed=90))

@@ -13,7 +13,7 @@ from torch.nn.functional import softplus
 
 from probgen.testing.failures import NotEnumerable
 from probgen.testing.problems.latent_program import LatentProgram
-from probgen.testing.problems.laws import Bits, Law, Table, logistic_table, table
+from probgen.testing.problems.laws import Bits, Law, Table, crossed, logistic_table, table
 
 __all__ = [
     "Outcomes",
@@ -23,8 +23,11 @@ __all__ = [
     "followed",
     "frozen_scores",
     "hard_relaxations",
+    "noisy_given",
     "passed_through",
     "relaxations",
+    "scored",
+    "soft",
     "tuples",
 ]
 
@@ -93,29 +96,25 @@ def passed_through(law: Law, entry: Tensor) -> Tensor:
 def explanations(program: LatentProgram, x: Tensor, context: Tensor | None, *, draw: Draw = followed) -> Outcomes:
     """Return everything that the guide may draw for each example."""
     noise = table(program.latents, nodes=program.nodes, like=x)
-    return _scored(program, x, context, noise, lambda name, law: draw(law, noise.entries[name]))
+    return scored(program, x, context, noise, lambda name, law: draw(law, noise.entries[name]))
 
 
 def relaxations(program: LatentProgram, x: Tensor, context: Tensor | None, temperature: Tensor) -> Outcomes:
     """Return what the guide's bits are when they are relaxed; the masses are the `weights`, of logistic noise."""
     noise = logistic_table(program.latents, like=x)
-    return _scored(program, x, context, noise, lambda name, law: _soft(law, noise.entries[name], temperature))
+    return scored(program, x, context, noise, lambda name, law: soft(law, noise.entries[name], temperature))
 
 
 def hard_relaxations(program: LatentProgram, x: Tensor, context: Tensor | None, temperature: Tensor) -> Outcomes:
     """Return the guide's bits, with the gradient of relaxed ones; each bit goes with all of the noise that leads to it."""
-    bits, odds = table(program.latents, nodes=1, like=x), logistic_table(program.latents, like=x)
-    count = len(odds.masses)
-    entries = {name: entry.repeat_interleave(count, 0) for name, entry in bits.entries.items()}
-    noise = {name: entry.repeat(len(bits.masses), *(1 for _ in entry.shape[1:])) for name, entry in odds.entries.items()}
+    bits, odds = crossed(table(program.latents, nodes=1, like=x), logistic_table(program.latents, like=x))
 
     def value(name: str, law: Law) -> Tensor:
-        noisy = noisy_given(law, entries[name], noise[name]).detach()
-        soft = _soft(law, noisy - _logits(law).detach(), temperature)
-        return entries[name] + soft - soft.detach()
+        noisy = noisy_given(law, bits.entries[name], odds.entries[name]).detach()
+        relaxed = soft(law, noisy - _logits(law).detach(), temperature)
+        return bits.entries[name] + relaxed - relaxed.detach()
 
-    joint = Table(entries, odds.masses.repeat(len(bits.masses), 1))
-    return _scored(program, x, context, joint, value)
+    return scored(program, x, context, Table(bits.entries, odds.masses), value)
 
 
 def noisy_given(law: Law, bit: Tensor, odds: Tensor) -> Tensor:
@@ -177,9 +176,18 @@ def tuples(outcomes: Outcomes, count: int) -> tuple[Tensor, Tensor]:
     return chosen, orders[:, None] * outcomes.mass[chosen].prod(1)
 
 
-def _scored(
+def scored(
     program: LatentProgram, x: Tensor, context: Tensor | None, noise: Table, value: Callable[[str, Law], Tensor]
 ) -> Outcomes:
+    """Return all draws and their scores.
+
+    Args:
+        program: The model and its guide.
+        x: The examples.
+        context: What they are conditioned on.
+        noise: What draws are made of, an outcome a row.
+        value: Makes a latent's value of its name and its law.
+    """
     values: dict[str, Tensor] = {}
     guided: dict[str, Law] = {}
     modelled: dict[str, Law] = {}
@@ -211,7 +219,8 @@ def _divergence(law: Law, other: Any) -> Tensor:
     return law.divergence(other)
 
 
-def _soft(law: Law, noise: Tensor, temperature: Tensor) -> Tensor:
+def soft(law: Law, noise: Tensor, temperature: Tensor) -> Tensor:
+    """Return the relaxed bits of logistic noise."""
     return ((_logits(law) + noise) / temperature).sigmoid()
 
 

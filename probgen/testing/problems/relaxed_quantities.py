@@ -9,14 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from probgen.errors import ConfigurationError
 from probgen.testing.problem import Oracle, Situation
 from probgen.testing.problems.latent_program import LatentProgram, program_of
 from probgen.testing.problems.laws import Bits, Law, logistic_table, table
 from probgen.testing.problems.outcomes import hard_relaxations, noisy_given, relaxations
 
-__all__ = ["RELAXED_ORACLES"]
+__all__ = ["RELAXED_ORACLES", "temperature_of"]
 
-_SCHEDULE = re.compile(r"(?P<first>[^./]+(\.\d+)?)(\.\.(?P<final>.+)/(?P<steps>\d+))?")
+_NUMBER = r"\d+(\.\d+)?(e[+-]?\d+)?"
+_SCHEDULE = re.compile(rf"(?P<first>{_NUMBER})(\.\.(?P<final>{_NUMBER})/(?P<steps>\d+))?")
 
 
 def relaxed_elbo(situation: Situation) -> Tensor:
@@ -111,16 +113,32 @@ def _guide_law(program: LatentProgram, x: Tensor, context: Tensor | None) -> Bit
     return Bits(law.logits.detach(), law.event_dim)
 
 
-def _temperature(situation: Situation) -> Tensor:
-    """Return the temperature that the argument names, `1` or `1..0.5/10000`, at the step that the state counts."""
-    parts = _SCHEDULE.fullmatch(situation.argument)
+def temperature_of(schedule: str, steps: Tensor | None, *, like: Tensor) -> Tensor:
+    """Return the temperature at a step.
+
+    Args:
+        schedule: One temperature, `1`, or how it falls: `1..0.5/10000`, in so many steps.
+        steps: How many steps there have been; needed where it falls.
+        like: A tensor whose type to take.
+
+    Raises:
+        ConfigurationError: `schedule` is neither.
+    """
+    parts = _SCHEDULE.fullmatch(schedule)
     if parts is None:
-        raise ValueError(f"expected a temperature or a schedule of them; got {situation.argument!r}")
-    first = torch.tensor(float(parts["first"]), dtype=situation.batch.x.dtype)
-    if parts["final"] is None:
+        raise ConfigurationError(
+            f"Claim: expected temperatures like '1' or '1..0.5/10000'; got {schedule!r}. Write them so."
+        )
+    first = torch.tensor(float(parts["first"]), dtype=like.dtype)
+    if parts["final"] is None or steps is None:
         return first
-    (steps,) = (value for name, value in situation.state.items() if name.endswith("steps"))
     return first * (float(parts["final"]) / first) ** (steps / int(parts["steps"])).clamp(max=1.0)
+
+
+def _temperature(situation: Situation) -> Tensor:
+    """Return the temperature that the argument names, at the step that the state counts."""
+    steps = next((value for name, value in situation.state.items() if name.endswith("steps")), None)
+    return temperature_of(situation.argument, steps, like=situation.batch.x)
 
 
 def _parts(situation: Situation) -> tuple[LatentProgram, Tensor, Tensor | None]:

@@ -63,6 +63,15 @@ class ColumnOfValues(PlainLikelihood):
         return Estimate(-scores.mean(), scores.detach()[:, None])
 
 
+class MeanValue(PlainLikelihood):
+    """The value is the batch's mean, where each example has one."""
+
+    def estimate(self, model: Any, batch: Batch, state: State) -> Estimate:
+        """Return a scalar."""
+        scores = self.scores(model, batch)
+        return Estimate(-scores.mean(), scores.detach().mean())
+
+
 class SurrogatePerExample(PlainLikelihood):
     """The surrogate is not reduced."""
 
@@ -233,6 +242,7 @@ SILENT: Twins = {
 MISSHAPEN: Twins = {
     "the value carries a graph": AttachedValue,
     "the value is a column": ColumnOfValues,
+    "the value is the batch's mean": MeanValue,
     "the surrogate is not reduced": SurrogatePerExample,
     "info is no scalar": InfoPerExample,
 }

@@ -12,7 +12,7 @@ from probgen.batch import Batch
 from probgen.estimator import Estimate, Estimator, State
 from probgen.testing.twins.likelihoods import PlainLikelihood
 
-__all__ = ["BRITTLE", "CHANGING", "COUPLED", "ORDERED"]
+__all__ = ["BRITTLE", "CHANGING", "COUPLED", "ORDERED", "STALE"]
 
 
 class SlotAverage(PlainLikelihood):
@@ -59,6 +59,54 @@ class AttachedState(PlainLikelihood):
         """Return the mean of scores with its graph."""
         scores = self.scores(model, batch)
         return Estimate(-scores.mean(), scores.detach(), state={"average": scores.mean()})
+
+
+class _Averages(PlainLikelihood):
+    """Scores less a moving average of them, of which nothing is claimed here."""
+
+    def initial_state(self, model: Any, batch: Batch) -> State:
+        """Start at zero."""
+        return {"average": torch.zeros_like(self.scores(model, batch).mean()).detach()}
+
+    def centred(self, scores: Tensor, past: Tensor) -> Estimate:
+        """Return scores less the past average, and the next one."""
+        following = 0.9 * past + 0.1 * scores.detach().mean()
+        return Estimate(-(scores - past).mean(), scores.detach() - past, state={"average": following})
+
+
+class KeepsTheFirstState(_Averages):
+    """Goes on from the state of its first call, whatever it is given."""
+
+    def __init__(self) -> None:
+        self.first: Tensor | None = None
+
+    def estimate(self, model: Any, batch: Batch, state: State) -> Estimate:
+        """Return scores less the average that there was at first."""
+        if self.first is None:
+            self.first = state["average"]
+        return self.centred(self.scores(model, batch), self.first)
+
+
+class KeepsTheLatestState(_Averages):
+    """Goes on from what it returned last, and looks at what it is given only in its first call."""
+
+    def __init__(self) -> None:
+        self.latest: Tensor | None = None
+
+    def estimate(self, model: Any, batch: Batch, state: State) -> Estimate:
+        """Return scores less the average of its own calls."""
+        found = self.centred(self.scores(model, batch), state["average"] if self.latest is None else self.latest)
+        self.latest = found.state["average"]
+        return found
+
+
+class IgnoresItsState(_Averages):
+    """Returns the mean of the batch as its state, and starts anew in each step."""
+
+    def estimate(self, model: Any, batch: Batch, state: State) -> Estimate:
+        """Return scores less nothing."""
+        scores = self.scores(model, batch)
+        return self.centred(scores, torch.zeros_like(scores.detach().mean()))
 
 
 class DividesBySpread(PlainLikelihood):
@@ -112,6 +160,11 @@ CHANGING: Twins = {
     "an average for each slot, cut to the batch": ShrinkingAverage,
     "a state that comes late": LateState,
     "a state with a graph": AttachedState,
+}
+STALE: Twins = {
+    "goes on from its first state": KeepsTheFirstState,
+    "goes on from its own latest state": KeepsTheLatestState,
+    "ignores its state": IgnoresItsState,
 }
 BRITTLE: Twins = {"an average for each slot": SlotAverage, "divides by the spread": DividesBySpread}
 ORDERED: Twins = {"the first counts more": FirstCountsMore, "running totals": RunningTotal}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from probgen.testing.twins.likelihoods import PlainLikelihood
 from probgen.testing.twins.registration import Bell
 
-__all__ = ["Bell"]
+__all__ = ["Bell", "PlainLikelihood"]
 
 torch.manual_seed(0)

@@ -39,6 +39,8 @@ class Gaussian(nn.Module, Density, Reparameterized):
         if self.training and self.calls > 3:
             if self.fault == "nan":
                 return scores * float("nan")
+            if self.fault == "far":
+                return scores - 1e9
             if self.fault == "bug":
                 raise ZeroDivisionError("a mistake of the model's author")
             if self.fault == "interrupt":

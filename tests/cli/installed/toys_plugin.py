@@ -14,7 +14,7 @@ def probgen_models():
             "toys:Gaussian",
             options=[
                 Option("scale", "float", 1.0, "Initial standard deviation.", minimum=0.01),
-                Option("fault", "str", "none", "What goes wrong.", choices=("none", "nan", "bug", "interrupt")),
+                Option("fault", "str", "none", "What goes wrong.", choices=("none", "nan", "far", "bug", "interrupt")),
             ],
             supports=["real"],
             recipe="toys:recipe",

@@ -41,10 +41,10 @@ def made() -> dict[str, MADE]:
     small: dict[str, Any] = {"hidden": (8, 7), "components": 2}
     models = {name: MADE(**shapes, **small) for name, shapes in _SHAPES.items()}
     binary, conditional = _SHAPES["binary"], _SHAPES["conditional"]
-    models["direct"] = MADE(**binary, **small, direct=True, order="random")
+    models["indirect"] = MADE(**binary, **small, direct=False, order="random")
     models["gaussian"] = MADE(**_SHAPES["real"], hidden=(8,), components=1)
     models["masks"] = MADE(**binary, **small, masks=3)
-    models["masks-and-orders"] = MADE(**conditional, **small, masks=3, order="shuffled", direct=True)
+    models["masks-and-orders"] = MADE(**conditional, **small, masks=3, order="shuffled")
     models["first-of-several-masks"] = MADE(**binary, **small, masks=3, order="shuffled", average=False)
     return {name: stirred(model) for name, model in models.items()}
 

@@ -3,10 +3,15 @@
 A unit of degree $d$ is final when $d$ entries are there. With the units of each layer sorted by degree, those that become
 final at a step lie side by side, and so do all that they may see: a step is one small matrix product for each layer, and
 all $D$ steps together do the work of one pass through the network, where $D$ passes are the obvious way.
+
+Steps come in blocks. What all earlier blocks give to the units of a block is one large product for each layer, and a step
+adds only what is new since its block began, which the processor's cache holds. Values lie as `(units, n)`, so that the units
+of a step are one piece of memory.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -17,70 +22,107 @@ from probgen_autoregressive.masked import MaskedNetwork
 
 __all__ = ["draw_entry_by_entry"]
 
+_BLOCK = 16
+
 
 def draw_entry_by_entry(network: MaskedNetwork, law: EntryLaw, n: int, context: Tensor | None, *, mask: int = 0) -> Tensor:
     """Return draws under one mask: `n, (n, C) | None -> (n, D)`, in the order of the event.
 
     The result is what `D` calls of the network give, up to rounding.
     """
-    pass_ = _SortedPass(network, mask)
-    values = pass_.start(n, context)
-    draws = values[0].new_empty(n, network.entries)
-    for position, entry in enumerate(network.positions[mask].argsort().tolist()):
-        drawn = law.draw(pass_.parameters(values, position))
-        draws[:, entry] = drawn
-        pass_.enter(values, position, law.encode(drawn, draws.dtype))
-    return draws
+    ordered = _OrderedNetwork(network, mask)
+    values = ordered.start(n, context)
+    noise = law.noise((network.entries, n), like=values[0])
+    draws: list[Tensor] = []
+    for first in range(0, network.entries, _BLOCK):
+        steps = range(first, min(first + _BLOCK, network.entries))
+        block = _Block(ordered, values, steps)
+        for step, position in enumerate(steps):
+            drawn = law.draw(block.parameters(step), noise[position])
+            block.enter(step, law.encode(drawn, drawn.dtype))
+            draws.append(drawn)
+    return torch.stack(draws, 1)[:, network.positions[mask]]
 
 
-class _SortedPass:
-    """The weights of a masked network with the units of each layer in ascending order of degree."""
+class _OrderedNetwork:
+    """The weights of a masked network with the units of each layer in ascending order of degree.
+
+    Attributes:
+        starts: `starts[l][d]` values of layer `l`, the inputs being layer 0, are known before step `d` begins; those up to
+            `starts[l][d + 1]` become known in it.
+    """
 
     def __init__(self, network: MaskedNetwork, mask: int) -> None:
-        self._network = network
         degrees, weights = network.degrees(mask), network.masked_weights(mask)
-        by_degree = [layer.argsort(stable=True) for layer in degrees[:-1]]
-        by_degree.append(_outputs_by_position(network, mask))
-        self._weights = [
-            weight[rows][:, columns] for weight, (columns, rows) in zip(weights, pairwise(by_degree), strict=False)
+        orders = [*(layer.argsort(stable=True) for layer in degrees[:-1]), _outputs_by_position(network, mask)]
+        moved = [None if bool((order.diff() == 1).all()) else order for order in orders]
+        biases = [layer.get_parameter("bias").unsqueeze(1) for layer in network.layers]
+        self.activation = network.activation
+        self.weights = [
+            _taken(weight, rows, columns) for weight, (columns, rows) in zip(weights, pairwise(moved), strict=False)
         ]
-        self._biases = [layer.get_parameter("bias")[rows] for layer, rows in zip(network.layers, by_degree[1:], strict=True)]
-        self._direct = None if network.direct is None else weights[-1][by_degree[-1]][:, by_degree[0]]
-        steps = torch.arange(network.entries, device=degrees[0].device)
-        # _known[l][d]: how many units of layer l have degree d or less, and can be computed before entry d is drawn.
-        self._known = [torch.searchsorted(layer.sort().values, steps, right=True).tolist() for layer in degrees[:-1]]
+        self.biases = [_taken(bias, rows) for bias, rows in zip(biases, moved[1:], strict=True)]
+        self.direct = None if network.direct is None else _taken(weights[-1], moved[-1], moved[0])
+        steps = range(network.entries + 1)
+        below = torch.arange(-1, network.entries, device=degrees[0].device)
+        self.starts = [
+            [network.context_size + network.features * step for step in steps],
+            *(torch.searchsorted(layer.sort().values, below, right=True).tolist() for layer in degrees[1:-1]),
+            [network.parameters_per_entry * step for step in steps],
+        ]
 
     def start(self, n: int, context: Tensor | None) -> list[Tensor]:
-        """Return room for the values of the inputs and of each hidden layer, the context filled in."""
-        values = [self._biases[0].new_zeros(n, weight.shape[1]) for weight in self._weights]
+        """Return room for the values of the inputs and of each hidden layer, `(units, n)`, the context filled in.
+
+        The room is cleared: products may run over units that are not known yet, whose weights are zero.
+        """
+        values = [self.biases[0].new_zeros(weight.shape[1], n) for weight in self.weights]
         if context is not None:
-            values[0][:, : context.shape[1]] = context
+            values[0][: context.shape[1]] = context.t()
         return values
 
-    def parameters(self, values: list[Tensor], position: int) -> Tensor:
-        """Compute the units that `position` entries make final, and return the parameters of the next, `(n, P)`."""
-        for layer in range(1, len(values)):
-            known = self._known[layer]
-            rows = slice(known[position - 1] if position else 0, known[position])
-            if rows.start < rows.stop:
-                values[layer][:, rows] = self._network.activation(self._product(values, layer - 1, rows, position))
-        width = self._network.parameters_per_entry
-        rows = slice(position * width, (position + 1) * width)
-        result = self._product(values, len(values) - 1, rows, position)
-        if self._direct is not None:
-            known = self._known[0][position]
-            result = result.addmm(values[0][:, :known], self._direct[rows, :known].t())
-        return result
 
-    def enter(self, values: list[Tensor], position: int, features: Tensor) -> None:
-        """Write the features of the entry at `position`, `(n, F)`, to the inputs."""
-        width = self._network.features
-        first = self._network.context_size + position * width
-        values[0][:, first : first + width] = features
+class _Block:
+    """Consecutive steps: what everything older than the block gives to its units, and views of what each step adds."""
 
-    def _product(self, values: list[Tensor], layer: int, rows: slice, position: int) -> Tensor:
-        known = self._known[layer][position]
-        return torch.addmm(self._biases[layer][rows], values[layer][:, :known], self._weights[layer][rows, :known].t())
+    def __init__(self, ordered: _OrderedNetwork, values: list[Tensor], steps: range) -> None:
+        self._activation = ordered.activation
+        spans = [slice(layer[steps.start], layer[steps.stop]) for layer in ordered.starts]
+        self._sizes = [[layer[step + 1] - layer[step] for step in steps] for layer in ordered.starts]
+        self._fresh = [layer[span] for layer, span in zip(values, spans, strict=False)]
+        self._values = [layer.split(sizes) for layer, sizes in zip(self._fresh, self._sizes, strict=False)]
+        self._sums: list[Sequence[Tensor]] = []
+        self._weights: list[Sequence[Tensor]] = []
+        for index, (weight, bias) in enumerate(zip(ordered.weights, ordered.biases, strict=True)):
+            rows, old = spans[index + 1], spans[index].start
+            sums = torch.addmm(bias[rows], weight[rows, :old], values[index][:old])
+            if ordered.direct is not None and index == len(ordered.weights) - 1:
+                sums.addmm_(ordered.direct[rows, : spans[0].start], values[0][: spans[0].start])
+            self._sums.append(sums.split(self._sizes[index + 1]))
+            self._weights.append(weight[rows, spans[index]].split(self._sizes[index + 1]))
+        direct = None if ordered.direct is None else ordered.direct[spans[-1], spans[0]]
+        self._direct = () if direct is None else direct.split(self._sizes[-1])
+
+    def parameters(self, step: int) -> Tensor:
+        """Compute the units that become known at a step of the block, and return the parameters of its entry, `(n, P)`."""
+        for layer, (weights, sums) in enumerate(zip(self._weights[:-1], self._sums[:-1], strict=True)):
+            if self._sizes[layer + 1][step]:
+                total = sums[step].addmm_(weights[step], self._fresh[layer])
+                self._values[layer + 1][step].copy_(self._activation(total))
+        result = self._sums[-1][step].addmm_(self._weights[-1][step], self._fresh[-1])
+        if self._direct:
+            result.addmm_(self._direct[step], self._fresh[0])
+        return result.t()
+
+    def enter(self, step: int, features: Tensor) -> None:
+        """Write the features of the entry of a step, `(n, F)`, to the inputs."""
+        self._values[0][step].copy_(features.t())
+
+
+def _taken(matrix: Tensor, rows: Tensor | None, columns: Tensor | None = None) -> Tensor:
+    """Return the given rows and columns in their order, or all as they are where None."""
+    matrix = matrix if rows is None else matrix[rows]
+    return matrix if columns is None else matrix[:, columns]
 
 
 def _outputs_by_position(network: MaskedNetwork, mask: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -39,9 +40,22 @@ class EntryLaw(abc.ABC):
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
         """Return the log-probability, or log-density, of values, `(...), (..., P) -> (...)`, in nats."""
 
+    def noise(self, shape: tuple[int, ...], like: Tensor) -> Sequence[Tensor | None]:
+        """Return what `draw` makes of parameters a value, for each index of the first axis of `shape`.
+
+        All of it comes from one call of the generator; None where the law's draws call it themselves.
+        """
+        del like
+        return [None] * shape[0]
+
     @abc.abstractmethod
-    def draw(self, parameters: Tensor) -> Tensor:
-        """Return a value for each set of parameters, `(..., P) -> (...)`, in their floating-point type."""
+    def draw(self, parameters: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Return a value for each set of parameters, `(..., P) -> (...)`, in their floating-point type.
+
+        Args:
+            parameters: What the network returns.
+            noise: One element of `noise`, `(...)`; None to make it here.
+        """
 
     @abc.abstractmethod
     def marginal(self, x: Tensor) -> Tensor:
@@ -56,10 +70,16 @@ class BernoulliLaw(EntryLaw):
         logits = parameters.squeeze(-1)
         return -F.binary_cross_entropy_with_logits(logits, x.to(logits.dtype), reduction="none")
 
-    def draw(self, parameters: Tensor) -> Tensor:
+    def noise(self, shape: tuple[int, ...], like: Tensor) -> Sequence[Tensor]:
+        """Return standard logistic variables: a logit is above one of them with the probability that it stands for."""
+        return torch.rand(shape, dtype=like.dtype, device=like.device).logit_().unbind()
+
+    def draw(self, parameters: Tensor, noise: Tensor | None = None) -> Tensor:
         """Return draws."""
-        probabilities = parameters.squeeze(-1).sigmoid()
-        return (torch.rand_like(probabilities) < probabilities).to(probabilities.dtype)  # four times as fast as bernoulli
+        logits = parameters.squeeze(-1)
+        if noise is None:
+            noise = torch.rand_like(logits).logit_()
+        return torch.gt(logits, noise, out=torch.empty_like(logits))
 
     def marginal(self, x: Tensor) -> Tensor:
         """Return the log-odds of 1."""
@@ -89,8 +109,9 @@ class SoftmaxLaw(EntryLaw):
         """Return the log-probability of each value."""
         return parameters.log_softmax(-1).gather(-1, self._known(x).unsqueeze(-1)).squeeze(-1)
 
-    def draw(self, parameters: Tensor) -> Tensor:
-        """Return draws."""
+    def draw(self, parameters: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Return draws, each of noise of its own."""
+        del noise
         draws = torch.multinomial(parameters.softmax(-1).flatten(0, -2), 1)
         return draws.reshape(parameters.shape[:-1]).to(parameters.dtype)
 
@@ -113,10 +134,14 @@ class GaussianLaw(EntryLaw):
         mean, log_scale = parameters.unbind(-1)
         return _gaussian(x, mean, soft_limit(log_scale, _LIMIT))
 
-    def draw(self, parameters: Tensor) -> Tensor:
+    def noise(self, shape: tuple[int, ...], like: Tensor) -> Sequence[Tensor]:
+        """Return standard normal variables."""
+        return torch.randn(shape, dtype=like.dtype, device=like.device).unbind()
+
+    def draw(self, parameters: Tensor, noise: Tensor | None = None) -> Tensor:
         """Return draws."""
         mean, log_scale = parameters.unbind(-1)
-        return mean + soft_limit(log_scale, _LIMIT).exp() * torch.randn_like(mean)
+        return mean + soft_limit(log_scale, _LIMIT).exp() * (torch.randn_like(mean) if noise is None else noise)
 
     def marginal(self, x: Tensor) -> Tensor:
         """Return mean and unbounded log-scale."""
@@ -142,8 +167,9 @@ class GaussianMixtureLaw(EntryLaw):
         scores = _gaussian(x.unsqueeze(-1), means, soft_limit(log_scales, _LIMIT))
         return (logits.log_softmax(-1) + scores).logsumexp(-1)
 
-    def draw(self, parameters: Tensor) -> Tensor:
-        """Return draws."""
+    def draw(self, parameters: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Return draws, each of noise of its own."""
+        del noise
         logits, means, log_scales = parameters.chunk(3, -1)
         component = torch.multinomial(logits.softmax(-1).flatten(0, -2), 1).reshape((*logits.shape[:-1], 1))
         mean, log_scale = (each.gather(-1, component).squeeze(-1) for each in (means, log_scales))

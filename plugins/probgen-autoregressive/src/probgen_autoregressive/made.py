@@ -45,7 +45,8 @@ class MADE(EntryByEntry, MaskEnsemble):
         mask_seed: Of random orders, and of the hidden connections where there are several masks.
         average: Whether several masks are averaged in scoring and drawing, at $M$ times the price of a score; else the first
             one alone is the model.
-        direct: Whether weights also lead from the entries straight to later outputs.
+        direct: Whether weights also lead from the entries straight to later outputs, which start at zero. An output that
+            few hidden units may serve, one of the first entries, then sees all that it may.
         components: Number of Gaussians in the conditional of a real entry.
         dropout: Share of hidden units dropped in training; scores are random meanwhile.
 
@@ -79,7 +80,7 @@ class MADE(EntryByEntry, MaskEnsemble):
         order: str = "natural",
         mask_seed: int = 0,
         average: bool = True,
-        direct: bool = False,
+        direct: bool = True,
         components: int = 10,
         dropout: float = 0.0,
     ) -> None:
@@ -154,9 +155,12 @@ class MADE(EntryByEntry, MaskEnsemble):
         return (prefixes - before)[..., self.network.positions[0]]
 
     def _sample(self, n: int, context: Tensor | None) -> Tensor:
-        vectors, draws = self._vectors(context), self.output_bias.new_empty(n, self.entries)
-        component = torch.randint(len(self._scoring_masks), (n,), device=draws.device)
-        for mask in self._scoring_masks:
+        vectors, masks = self._vectors(context), self._scoring_masks
+        if len(masks) == 1:
+            return draw_entry_by_entry(self.network, self.law, n, vectors).reshape(n, *self.event_shape)
+        draws = self.output_bias.new_empty(n, self.entries)
+        component = torch.randint(len(masks), (n,), device=draws.device)
+        for mask in masks:
             rows = (component == mask).nonzero().squeeze(1)
             if len(rows):
                 of_rows = None if vectors is None else vectors[rows]

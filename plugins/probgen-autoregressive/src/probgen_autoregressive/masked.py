@@ -31,7 +31,7 @@ class MaskedNetwork(nn.Module):
         hidden: Width of each hidden layer; none for a linear map.
         activation: Name of the activation between layers.
         dropout: Share of each hidden layer's units that are dropped in training.
-        direct: Whether masked weights also lead from the inputs straight to the outputs.
+        direct: Whether masked weights, zero at the start, also lead from the inputs straight to the outputs.
         seed: Of the degrees of the hidden units where there are several masks.
         blind: Which of an entry's parameters see the context only, as numbers from 0 to $P - 1$.
 
@@ -68,6 +68,8 @@ class MaskedNetwork(nn.Module):
         self.register_buffer("unit_degrees", units, persistent=False)
         self.layers = nn.ModuleList(Linear(*sizes) for sizes in pairwise((inputs, *hidden, outputs)))
         self.direct = Linear(inputs, outputs, bias=False) if direct and hidden else None
+        if self.direct is not None:
+            nn.init.zeros_(self.direct.get_parameter("weight"))
         self.activation = activation_layer(activation)
         self.dropout = nn.Dropout(dropout)
         self._kept = self.num_masks == 1

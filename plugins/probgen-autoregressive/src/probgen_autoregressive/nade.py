@@ -117,8 +117,13 @@ class NADE(EntryByEntry):
     def _sample(self, n: int, context: Tensor | None) -> Tensor:
         activate = RUNNING_ACTIVATIONS[self.activation].value
         running = self._start(n, self._vectors(context)).clone()
-        draws = running.new_empty(n, self.entries)
-        for d in self.order.tolist():
-            draws[:, d] = self.law.draw(linear(activate(running), self.outward[d], self.bias[d]))
-            running.addmm_(self._encoded(draws[:, d]), self.inward[d])
-        return draws.reshape(n, *self.event_shape)
+        hidden, parameters = torch.empty_like(running), running.new_empty(n, self.law.parameters)
+        draws: list[Tensor] = []
+        order = self.order
+        weights = zip(self.inward[order], self.outward[order].transpose(1, 2), self.bias[order], strict=True)
+        noise = self.law.noise((self.entries, n), like=running)
+        for (inward, outward, bias), each in zip(weights, noise, strict=True):
+            torch.addmm(bias, activate(running, out=hidden), outward, out=parameters)
+            draws.append(self.law.draw(parameters, each))
+            running.addmm_(self._encoded(draws[-1]), inward)
+        return torch.stack(draws, 1)[:, self.positions].reshape(n, *self.event_shape)

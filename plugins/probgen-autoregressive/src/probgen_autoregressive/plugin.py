@@ -65,7 +65,7 @@ def _made() -> ModelSpec:
             ),
             Option("mask_seed", "int", 0, "Seed of random orders and of several masks.", minimum=0),
             Option("average", "bool", default=True, help="Whether several masks are averaged; else the first is the model."),
-            Option("direct", "bool", default=False, help="Whether weights also lead straight from entries to outputs."),
+            Option("direct", "bool", default=True, help="Whether weights also lead straight from entries to outputs."),
             _COMPONENTS,
             Option("dropout", "float", 0.0, "Share of hidden units dropped in training.", minimum=0, maximum=0.99),
         ),

@@ -84,10 +84,11 @@ class _RunningOutputs(torch.autograd.Function):
         result = start.new_empty(entries, examples, outward.shape[1])
         kept = start.new_empty(-(-entries // _BLOCK), *start.shape)
         running, hidden = start.clone(), torch.empty_like(start, memory_format=torch.contiguous_format)
-        for d, (part, into, out_of) in enumerate(zip(by_entry, inward, outward, strict=True)):
+        each = zip(by_entry.unbind(), inward.unbind(), outward.transpose(1, 2).unbind(), result.unbind(), strict=True)
+        for d, (part, into, out_of, outputs) in enumerate(each):
             if d % _BLOCK == 0:
                 kept[d // _BLOCK].copy_(running)
-            torch.mm(activate(running, out=hidden), out_of.t(), out=result[d])
+            torch.mm(activate(running, out=hidden), out_of, out=outputs)
             running.addmm_(part, into)
         ctx.save_for_backward(features, inward, outward, start, kept)
         ctx.activation = activation
@@ -104,30 +105,36 @@ class _RunningOutputs(torch.autograd.Function):
         arriving = gradients[0].transpose(0, 1).contiguous()
         to_inward, to_outward = torch.empty_like(inward), torch.empty_like(outward)
         to_features = torch.empty_like(by_entry) if ctx.needs_input_grad[0] else None
+        of_entries = _unbound(by_entry.mT, arriving, arriving.mT, outward, inward.mT, to_inward, to_outward, to_features)
         later = torch.zeros_like(kept[0])  # gradient of the state after the current entry has joined
         slope, pulled = torch.empty_like(later), torch.empty_like(later)
-        hidden = kept.new_empty(_BLOCK, *later.shape)
-        for block in reversed(range(len(kept))):
-            first = block * _BLOCK
-            here = slice(first, first + _BLOCK)
-            count = _fill_hidden(hidden, kept[block], by_entry[here], inward[here], activation)
-            for d in reversed(range(first, first + count)):
-                if to_features is not None:
-                    torch.mm(later, inward[d].t(), out=to_features[d])
-                torch.mm(by_entry[d].t(), later, out=to_inward[d])
-                torch.mm(arriving[d].t(), hidden[d - first], out=to_outward[d])
-                torch.mm(arriving[d], outward[d], out=pulled)
-                later.addcmul_(pulled, activation.slope(hidden[d - first], out=slope))
+        hidden = later.new_empty(_BLOCK, *later.shape).unbind()
+        for block, start in reversed(list(enumerate(kept.unbind()))):
+            here = slice(block * _BLOCK, (block + 1) * _BLOCK)
+            _fill_hidden(hidden, start, by_entry[here], inward[here], activation)
+            for units, entry in reversed(list(zip(hidden, of_entries[here], strict=False))):
+                feature, above, above_turned, out_of, into, inward_slot, outward_slot, feature_slot = entry
+                if feature_slot is not None:
+                    torch.mm(later, into, out=feature_slot)
+                torch.mm(feature, later, out=inward_slot)
+                torch.mm(above_turned, units, out=outward_slot)
+                torch.mm(above, out_of, out=pulled)
+                later.addcmul_(pulled, activation.slope(units, out=slope))
         return (None if to_features is None else to_features.transpose(0, 1)), to_inward, to_outward, later, None
 
 
-def _fill_hidden(hidden: Tensor, start: Tensor, by_entry: Tensor, inward: Tensor, activation: Activation) -> int:
-    """Write the hidden units before each entry of a block to `hidden`, whose first state is `start`; return their count."""
+def _unbound(*tensors: Tensor | None) -> list[tuple[Any, ...]]:
+    """Return the tensors' parts along the first axis side by side, by one call for each tensor."""
+    count = next(len(tensor) for tensor in tensors if tensor is not None)
+    return list(zip(*([None] * count if tensor is None else tensor.unbind() for tensor in tensors), strict=True))
+
+
+def _fill_hidden(hidden: Sequence[Tensor], start: Tensor, by_entry: Tensor, inward: Tensor, activation: Activation) -> None:
+    """Write the hidden units before each entry of a block to `hidden`; the first state of the block is `start`."""
     running = start.clone()
-    for part, into, units in zip(by_entry, inward, hidden, strict=False):
+    for part, into, units in zip(by_entry.unbind(), inward.unbind(), hidden, strict=False):
         activation.value(running, out=units)
         running.addmm_(part, into)
-    return len(by_entry)
 
 
 def _by_autograd(

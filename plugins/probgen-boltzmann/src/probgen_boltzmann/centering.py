@@ -115,19 +115,19 @@ class CenteredContrastiveDivergence(Estimator):
     def phases(self, model: Any) -> Sequence[Phase]:
         """Return the one phase, which trains the whole model."""
         (plain,) = self._plain.phases(model)
-        parameters = parameters_of(model)
 
         def estimate(model: Any, batch: Batch, state: State) -> Estimate:
+            parameters = parameters_of(model)  # those of the moment: a phase that is recorded runs on stand-ins
             offsets = self._moved_offsets(model, batch, state)
             chains = {name: tensor for name, tensor in state.items() if not name.startswith(_PREFIX)}
             with torch.enable_grad():
                 found = plain(model, batch, chains)
                 gradients = torch.autograd.grad(found.surrogate, list(parameters.values()))
             moved = centered(dict(zip(parameters, gradients, strict=True)), offsets, model.couplings)
-            surrogate = torch.stack([(parameters[name] * gradient).sum() for name, gradient in moved.items()]).sum()
+            surrogate = torch.stack([parameters[name].flatten() @ moved[name].flatten() for name in moved]).sum()
             return Estimate(surrogate, found.value, {**found.state, **_prefixed(offsets)}, found.info)
 
-        return [Phase("main", parameters, estimate=estimate)]
+        return [Phase("main", parameters_of(model), estimate=estimate)]
 
     def _moved_offsets(self, model: Any, batch: Batch, state: State) -> dict[str, Tensor]:
         """Return the offsets a little closer to the batch's means."""

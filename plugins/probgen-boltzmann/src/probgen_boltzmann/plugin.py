@@ -22,7 +22,7 @@ def probgen_models() -> list[ModelSpec]:
                 Option(
                     "temperatures",
                     "int",
-                    1000,
+                    5000,
                     "Steps of annealed importance sampling, where the log-partition is not exact.",
                     minimum=1,
                 ),

@@ -87,7 +87,7 @@ class RBM(nn.Module, UnnormalizedDensity, MarkovKernel, Sampler, Density, Enumer
         hidden: int = 64,
         centered: bool = False,
         burn_in: int = 1000,
-        temperatures: int = 1000,
+        temperatures: int = 5000,
     ) -> None:
         super().__init__()
         for name, value in (("hidden", hidden), ("burn_in", burn_in), ("temperatures", temperatures)):
@@ -104,7 +104,7 @@ class RBM(nn.Module, UnnormalizedDensity, MarkovKernel, Sampler, Density, Enumer
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))
         self.register_buffer("base_bias", torch.zeros(visible))
         self.base_bias: Tensor
-        self._known: tuple[_Parameters, Tensor] | None = None
+        self._known: list[tuple[_Parameters, Tensor]] = []  # none or one: changed in place, for it is no part of the model
 
     @classmethod
     def build(  # pyright: ignore[reportIncompatibleMethodOverride]  # the options have names and types here
@@ -116,7 +116,7 @@ class RBM(nn.Module, UnnormalizedDensity, MarkovKernel, Sampler, Density, Enumer
         hidden: int = 64,
         centered: bool = False,
         burn_in: int = 1000,
-        temperatures: int = 1000,
+        temperatures: int = 5000,
     ) -> Self:
         """Bind a machine to binary data, a visible unit for each entry.
 
@@ -251,10 +251,11 @@ class RBM(nn.Module, UnnormalizedDensity, MarkovKernel, Sampler, Density, Enumer
         parameters = (self.weight, self.visible_bias, self.hidden_bias)
         if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters):
             return _enumerated(*parameters)
-        if self._known is None or not all(map(_same, self._known[0], parameters)):
-            now = self._parameters_now()
-            self._known = tuple(tensor.clone() for tensor in now), _enumerated(*now)  # pyright: ignore[reportAttributeAccessIssue]
-        return self._known[1]  # pyright: ignore[reportOptionalSubscript]
+        if not (self._known and all(map(_same, self._known[0][0], parameters))):
+            weight, visible_bias, hidden_bias = self._parameters_now()
+            total = _enumerated(weight, visible_bias, hidden_bias)
+            self._known[:] = [((weight.clone(), visible_bias.clone(), hidden_bias.clone()), total)]
+        return self._known[0][1]
 
 
 def _enumerated(weight: Tensor, visible_bias: Tensor, hidden_bias: Tensor) -> Tensor:

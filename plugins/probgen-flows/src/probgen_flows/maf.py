@@ -30,7 +30,8 @@ class MAF(Flow):
 
     Args:
         event_shape: Shape of an event.
-        context_shape: Shape of a context, which joins the input of every network; None when not conditional.
+        context_shape: Shape of a context, which joins the input of every network and moves its outputs; None when not
+            conditional.
         support: The reals.
         transforms: Number of layers.
         hidden: Width of each hidden layer of a layer's network.

@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from probgen.nn import activation_layer, linear
+from probgen.nn import Linear, activation_layer, linear
 from probgen_flows.affine import quieten, shift_and_log_scale
 
 __all__ = ["MaskedConditioner", "MaskedLinear"]
@@ -50,7 +50,8 @@ class MaskedConditioner(nn.Module):
 
     Feature $d$ has degree $d$ in its order, a hidden unit some degree $k$; a unit sees features and units of a degree up to
     its own, and the outputs for $d$ see units of a degree below $d$. Hidden degrees go round 1 to $D - 1$; with a context
-    also 0, so that the first feature has units that see the context alone.
+    also 0, so that the first feature has units that see the context alone. These are few, so the context also reaches every
+    output by a linear shortcut: a posterior whose context is the features of an encoder needs it.
 
     Args:
         features: Number $D$ of features.
@@ -86,6 +87,9 @@ class MaskedConditioner(nn.Module):
         if not masks[0].any():  # a number without a context: there is nothing to see, and nothing to train there
             layers[0].weight.requires_grad = False
         self.layers = nn.ModuleList(layers)
+        self.shortcut = Linear(context_features, 2 * features, bias=False) if context_features else None
+        if self.shortcut is not None:
+            quieten(self.shortcut)
         self.activation = activation_layer(activation)
 
     def at(self, context: Tensor | None) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
@@ -96,14 +100,20 @@ class MaskedConditioner(nn.Module):
         layers = cast("Sequence[MaskedLinear]", self.layers)
         weights = [layer.masked_weight() for layer in layers]
         biases: list[Tensor] = [layer.bias for layer in layers]
-        if context is not None:
+        if context is not None and self.shortcut is not None:
             biases[0] = linear(context, weights[0][:, self.features :], biases[0])
             weights[0] = weights[0][:, : self.features]
+            biases[-1] = biases[-1] + self.shortcut(context)
 
         def parameters(x: Tensor) -> tuple[Tensor, Tensor]:
-            units = linear(x, weights[0], biases[0]) if context is None else linear(x, weights[0]) + biases[0]
+            units = _mapped(x, weights[0], biases[0])
             for weight, bias in zip(weights[1:], biases[1:], strict=True):
-                units = linear(self.activation(units), weight, bias)
+                units = _mapped(self.activation(units), weight, bias)
             return shift_and_log_scale(units)
 
         return parameters
+
+
+def _mapped(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return the affine map of rows, with one bias `(out,)` for all or one `(N, out)` for each."""
+    return linear(x, weight, bias) if bias.ndim == 1 else linear(x, weight) + bias

@@ -1,4 +1,4 @@
-"""Run one toy in a process of its own: `run_toy.py NAME FOLDER KILL_AT`, where KILL_AT is a step to die at, or -1.
+"""Train one toy, here or in a process of its own: `run_toy.py NAME FOLDER KILL_AT`.
 
 The process kills itself with SIGKILL inside the estimator's call number KILL_AT, so every moment of a step can be hit.
 """
@@ -11,10 +11,19 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from helpers import toys
 from probgen import fit
+
+OPTIONS = {
+    "ema": 0.9,
+    "checkpoint_every": 7,
+    "validate_every": 9,
+    "execution": "eager",  # a graph would not call the estimator
+    "progress": False,
+}
 
 
 def deadly(estimator, calls, kill_at):
@@ -36,17 +45,15 @@ def deadly(estimator, calls, kill_at):
     estimator.phases = phases
 
 
-def main(name, folder, kill_at):
-    torch.set_num_threads(1)
+def train(name, folder, kill_at=-1):
+    """Train to the end, from the newest checkpoint if there is one; or die at the estimator's call number `kill_at`."""
     model, recipe = toys.make(name)
     calls = [0]
     for stage in recipe.stages:
         deadly(stage.estimator, calls, kill_at)
-    fit(
-        model, toys.data(name), recipe=recipe, run_dir=folder, resume=True, ema=0.9, checkpoint_every=7, validate_every=9,
-        progress=False,
-    )  # fmt: skip
+    fit(model, toys.data(name), recipe=recipe, run_dir=folder, resume=True, **OPTIONS)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    torch.set_num_threads(1)
+    train(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

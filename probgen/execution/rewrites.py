@@ -1,0 +1,123 @@
+"""Replacements in a staged graph that compute the same faster, each with the condition under which it pays."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from probgen.execution.tracing import tidy
+
+if TYPE_CHECKING:
+    from torch.fx import Graph, GraphModule, Node
+
+__all__ = ["REWRITES", "Rewrite", "rewrite"]
+
+_aten = torch.ops.aten
+_WORTHWHILE = 4_000_000
+"""Multiplications from which on oneDNN's larger kernels pay for their set-up."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rewrite:
+    """A replacement of one kind of node.
+
+    Args:
+        name: What it is called.
+        targets: The operations that it concerns.
+        applies: Whether it pays for a node, by shapes, dtypes and the processor, never by the clock: runs must repeat.
+        replace: Returns the node that stands for the old one; the graph's insertion point is right before that.
+    """
+
+    name: str
+    targets: frozenset[object]
+    applies: Callable[[Node], bool]
+    replace: Callable[[Graph, Node], Node]
+
+
+def rewrite(graph: GraphModule) -> dict[str, int]:
+    """Apply every rewrite to a staged graph, in place, and return how often each was used."""
+    used = {}
+    for rule in REWRITES:
+        count = 0
+        for node in list(graph.graph.nodes):
+            if node.op == "call_function" and node.target in rule.targets and rule.applies(node):
+                with graph.graph.inserting_before(node):
+                    new = rule.replace(graph.graph, node)
+                new.meta.setdefault("val", node.meta.get("val"))
+                node.replace_all_uses_with(new)
+                graph.graph.erase_node(node)
+                count += 1
+        used[rule.name] = count
+    tidy(graph)
+    return used
+
+
+def _value(node: Any) -> Tensor:
+    """Return the tensor without values that tracing left for a node."""
+    return node.meta["val"]
+
+
+# ------------------------------------------------------------------------------------------------------ faster coins
+
+
+def _is_plain_bernoulli(node: Node) -> bool:
+    return _value(node).is_floating_point() and len(node.args) == 1 and not node.kwargs
+
+
+def _compare_with_uniform(graph: Graph, node: Node) -> Node:
+    """`bernoulli(p)` as `rand < p`: the same law, and a vectorised generator."""
+    probabilities = node.args[0]
+    uniform = graph.call_function(_aten.rand_like.default, (probabilities,))
+    below = graph.call_function(_aten.lt.Tensor, (uniform, probabilities))
+    return graph.call_function(_aten._to_copy.default, (below,), {"dtype": _value(node).dtype})
+
+
+# ------------------------------------------------------------------------------------------------------ linear layers
+
+
+@functools.cache
+def _has_fast_onednn() -> bool:
+    """Return whether oneDNN's products beat the default's here: on AMD processors with AVX-512, where MKL uses AVX2."""
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise") or torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return False
+    if platform.system() != "Linux":
+        return False
+    return "AuthenticAMD" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+
+
+def _pays_on_onednn(node: Node) -> bool:
+    if not _has_fast_onednn():
+        return False
+    left, right = map(_value, node.args[-2:])
+    return (
+        left.device.type == "cpu"
+        and left.dtype == right.dtype == torch.float32
+        and left.shape[0] * left.shape[1] * right.shape[1] >= _WORTHWHILE
+    )
+
+
+def _plain_addmm(node: Node) -> bool:
+    return not node.kwargs and _value(node.args[0]).ndim == 1 and _pays_on_onednn(node)
+
+
+def _onednn_linear(graph: Graph, node: Node) -> Node:
+    """`mm(a, b)` and `addmm(c, a, b)` as oneDNN's linear layer, exact in float32."""
+    *bias, left, right = node.args
+    weight = graph.call_function(_aten.t.default, (right,))
+    arguments = (left, weight, bias[0] if bias else None, "none", [], "")
+    return graph.call_function(torch.ops.mkldnn._linear_pointwise.default, arguments)
+
+
+REWRITES = (
+    Rewrite("bernoulli", frozenset({_aten.bernoulli.default}), _is_plain_bernoulli, _compare_with_uniform),
+    Rewrite("mm", frozenset({_aten.mm.default}), _pays_on_onednn, _onednn_linear),
+    Rewrite("addmm", frozenset({_aten.addmm.default}), _plain_addmm, _onednn_linear),
+)
+"""Every rewrite, in the order in which they are applied."""

@@ -1,0 +1,76 @@
+"""What a run is going to do: the model's recipe or the given one, with the run's estimators and settings in it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from probgen.errors import ConfigurationError
+from probgen.estimator import Estimator
+from probgen.plugin import default_estimator, estimators_that_fit, registry
+from probgen.shapes import Model
+from probgen.training.recipe import Recipe, Stage
+from probgen.training.settings import Settings
+
+__all__ = ["planned_recipe"]
+
+
+def planned_recipe(
+    model: Any,
+    estimator: Estimator | Mapping[str, Estimator] | None = None,
+    *,
+    recipe: Recipe | None = None,
+    settings: Settings | None = None,
+) -> Recipe:
+    """Return what `fit` does with these arguments, stage by stage: nothing in it is left to be looked up.
+
+    Args:
+        model: What is to be trained.
+        estimator: As for `fit`.
+        recipe: As for `fit`.
+        settings: The overrides; None for none.
+
+    Raises:
+        ConfigurationError: nothing says how to train the model, or an estimator is for a stage that is not there.
+
+    Example:
+        >>> from probgen import MaximumLikelihood
+        >>> (stage,) = planned_recipe(None, MaximumLikelihood(), settings=Settings(batch_size=20)).stages
+        >>> stage.name, stage.batch_size, stage.settings_for("main").learning_rate
+        ('main', 20, 0.001)
+    """
+    chosen = _chosen(model, estimator, recipe)
+    overrides = Settings() if settings is None else settings
+    return Recipe(tuple(overrides.applied_to(stage) for stage in chosen.stages))
+
+
+def _chosen(model: Any, estimator: Estimator | Mapping[str, Estimator] | None, recipe: Recipe | None) -> Recipe:
+    if recipe is None and isinstance(model, Model) and model.provenance is not None:
+        make_recipe = registry().model(model.provenance.name).load("recipe")
+        recipe = None if make_recipe is None else make_recipe(model)
+    if recipe is None:
+        estimator = default_estimator(model) if estimator is None else estimator
+        if isinstance(estimator, Estimator):
+            return Recipe((Stage(estimator),))
+        fitting = ", ".join(estimators_that_fit(model)) or "none that is registered"
+        raise ConfigurationError(
+            f"fit: expected an estimator object for {type(model).__name__}, which no plugin gives a recipe; got "
+            f"{estimator!r}. Pass estimator=…, such as ELBO(); at the shell, --estimator NAME. Those that fit: {fitting}."
+        )
+    if estimator is None:
+        return recipe
+    names = [stage.name for stage in recipe.stages]
+    if isinstance(estimator, Estimator):
+        if len(names) > 1:
+            raise ConfigurationError(
+                f"fit: expected estimators by stage name for a recipe of {len(names)} stages; got one estimator. "
+                f"Pass a mapping with keys among {', '.join(names)}."
+            )
+        estimator = {names[0]: estimator}
+    for name in estimator:
+        if name not in names:
+            raise ConfigurationError(f"fit: expected stage names among {', '.join(names)}; got {name!r}. Rename the key.")
+    return Recipe(
+        tuple(dataclasses.replace(stage, estimator=estimator.get(stage.name, stage.estimator)) for stage in recipe.stages)
+    )

@@ -1,0 +1,79 @@
+"""Rewrites of a graph: the same law, the same numbers to rounding, and nothing where they do not pay."""
+
+import pytest
+import torch
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from probgen.execution import rewrites
+from probgen.execution.rewrites import rewrite
+
+SEED = 0
+
+
+def recorded(function, *inputs):
+    return make_fx(function, tracing_mode="fake")(*inputs)
+
+
+def test_coins_keep_their_law():
+    p = torch.tensor([0.0, 0.02, 0.5, 0.9, 1.0])
+    graph = recorded(lambda p: [torch.bernoulli(p.expand(1000, 5))], p)
+    assert rewrite(graph)["bernoulli"] == 1
+    torch.manual_seed(SEED)
+    draws = torch.stack([graph(p)[0] for _ in range(40)]).flatten(0, 1)
+    assert draws.dtype == p.dtype
+    assert set(draws.unique().tolist()) == {0.0, 1.0}
+    error = (p * (1 - p) / len(draws)).sqrt()
+    assert ((draws.mean(0) - p).abs() <= 5 * error).all()
+
+
+def test_unused_draws_stay():
+    """Those after an unused draw would otherwise be others than the program's."""
+
+    def program(x):
+        torch.rand(3)
+        return [x + torch.rand(3)]
+
+    graph = recorded(program, torch.zeros(3))
+    rewrite(graph)
+    torch.manual_seed(1)
+    expected = program(torch.zeros(3))[0]
+    torch.manual_seed(1)
+    assert torch.equal(graph(torch.zeros(3))[0], expected)
+
+
+@pytest.fixture
+def everywhere(monkeypatch):
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip("torch was built without oneDNN")
+    monkeypatch.setattr(rewrites, "_has_fast_onednn", lambda: True)
+    monkeypatch.setattr(rewrites, "_WORTHWHILE", 1)
+
+
+def layer(x, weight, bias):
+    y = torch.nn.functional.linear(x, weight, bias).relu()
+    return [y, *torch.autograd.grad(y.square().sum(), (x, weight, bias))]
+
+
+def test_linear_layers_on_onednn(everywhere):
+    generator = torch.Generator().manual_seed(SEED)
+    x, weight, bias = (torch.randn(shape, generator=generator).requires_grad_() for shape in ((7, 5), (6, 5), (6,)))
+    graph = recorded(layer, x, weight, bias)
+    used = rewrite(graph)
+    assert (used["addmm"], used["mm"]) == (1, 2)
+    with torch.no_grad():
+        answers = graph(x, weight, bias)
+    for expected, got in zip(layer(x, weight, bias), answers, strict=True):
+        torch.testing.assert_close(got, expected.detach(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+def test_other_precisions_are_left_alone(everywhere, dtype):
+    inputs = [torch.ones(shape, dtype=dtype).requires_grad_() for shape in ((7, 5), (6, 5), (6,))]
+    used = rewrite(recorded(layer, *inputs))
+    assert used["addmm"] == used["mm"] == 0
+
+
+def test_small_products_are_left_alone(everywhere, monkeypatch):
+    monkeypatch.setattr(rewrites, "_WORTHWHILE", 10**9)
+    used = rewrite(recorded(layer, *(torch.ones(shape).requires_grad_() for shape in ((7, 5), (6, 5), (6,)))))
+    assert used["addmm"] == used["mm"] == 0
