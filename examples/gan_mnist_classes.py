@@ -53,7 +53,8 @@ def trained_classifier(x: Tensor, labels: Tensor, *, seed: int) -> nn.Module:
 def recipe(steps: int) -> Recipe:
     """Return how the game is played: the penalised Wasserstein loss, five steps of the critic to one of the generator."""
     adam = OptimizerSettings(name="adam", learning_rate=5e-4, betas=(0.5, 0.9), schedule="linear")
-    estimator = probgen.build_estimator("adversarial", loss="wasserstein-gp", critic_steps=5)
+    game = {"loss": "wasserstein-gp", "critic_steps": 5, "critic_hidden": (256, 256)}
+    estimator = probgen.build_estimator("adversarial", **game)
     return Recipe((Stage(estimator, steps=steps, batch_size=64, optimizers=MappingProxyType({"*": adam})),))
 
 
@@ -77,7 +78,7 @@ def main() -> int:
 
     torch.manual_seed(arguments.seed)
     shape = {"event_shape": (1, 28, 28), "support": constraints.unit_interval}
-    model = DenseGenerator(**shape, noise_size=64, hidden=(256, 512), activation="leaky-relu")
+    model = DenseGenerator(**shape, noise_size=64, hidden=(256, 256), activation="leaky-relu")
     start = time.perf_counter()
     rules = recipe(arguments.steps)
     settings = {"view": "unit-interval", "ema": 0.999, "seed": arguments.seed, "progress": False}

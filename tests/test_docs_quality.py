@@ -32,12 +32,12 @@ def exact_gradient(scene: Scene) -> torch.Tensor:
     return target_of(scene, asked)
 
 
-@pytest.mark.parametrize(("latents", "nodes"), [(1, 16), (2, 8)])
+@pytest.mark.parametrize(("latents", "nodes"), [(1, 16), (2, 12)])
 def test_relax_is_unbiased_by_quadrature(latents: int, nodes: int) -> None:
     scene = scene_of(latents)
     found = relax_moments(scene, nodes=nodes)
     assert found.draws == 2**latents * nodes ** (2 * latents)
-    torch.testing.assert_close(found.mean, exact_gradient(scene), rtol=0, atol=1e-6)
+    torch.testing.assert_close(found.mean, exact_gradient(scene), rtol=0, atol=1e-7)
 
 
 def test_its_moments_are_those_of_the_exact_tier() -> None:
@@ -49,9 +49,9 @@ def test_its_moments_are_those_of_the_exact_tier() -> None:
         found = gradients_of(phase, scene.estimate(phase))
         return torch.cat([found[name].flatten() for name in names])
 
-    law, found = exact_law(draw, nodes=6), relax_moments(scene, nodes=6)
-    np.testing.assert_allclose(law.mean, found.mean, rtol=0, atol=1e-12)
-    assert (law.probabilities @ (law.values - law.mean) ** 2).sum() == pytest.approx(found.variance, abs=1e-12)
+    law, found = exact_law(draw, nodes=8), relax_moments(scene, nodes=24)
+    np.testing.assert_allclose(law.mean, found.mean, rtol=0, atol=1e-7)
+    assert (law.probabilities @ (law.values - law.mean) ** 2).sum() == pytest.approx(found.variance, abs=1e-6)
 
 
 def test_a_wrong_control_variate_shows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,6 +83,7 @@ def _settings(config: RunConfig) -> str:
     context = {} if config.context is None else {"context": config.context}
     said = [f"{name}={typed(value)}" for name, value in {**options, **context}.items()]
     said += [words if name == "estimator" else f"{name} {words}" for name, words in stage_words(config.stages).items()]
+    said += [f"{name} {config.training[name]:g}" for name in ("patience", "ema") if config.training[name] is not None]
     return "; ".join(said)
 
 

@@ -114,7 +114,7 @@ def _show(folders: Sequence[Path], page: Path, *, seed: int, command: Sequence[s
         save_figure(gallery_picture(exhibits), picture)
         write_atomically(page, gallery_page(exhibits, command=shlex.join(command)))
         _print(exhibits)
-        console.note(f"{len(exhibits)} models in {page}, their samples in {picture}")
+        console.note(f"{len(exhibits)} {'model' if len(exhibits) == 1 else 'models'} in {page}, their samples in {picture}")
     return left_out
 
 

@@ -44,11 +44,11 @@ def likelihoods(groups: Sequence[Sequence[Exhibit]]) -> str:
 def qualities(groups: Sequence[Sequence[Exhibit]]) -> str:
     """Return a table for each group of comparable models between the two rows to read it by."""
     words = (
-        "<p>Samples against as many held-out examples, on the data's own lattice. Classifier: how often one that is trained "
-        "to tells the two apart; 0.5 is chance, and less is better. MMD²: their distance by a kernel, less is better, and "
-        "the p-value of its permutation test.</p>"
+        "<p>Samples (n of them) against as many held-out examples, on the data's own lattice. Classifier: how often one "
+        "that is trained to tells the two apart; 0.5 is chance, and less is better. MMD²: their distance by a kernel, less "
+        "is better, and the p-value of its permutation test.</p>"
     )
-    columns = ["samples of", *_QUALITY.values(), "n on each side"]
+    columns = ["samples of", *_QUALITY.values(), "n"]
     return words + "".join(_headed(group, _table(columns, _quality_rows(group))) for group in groups)
 
 

@@ -250,6 +250,10 @@ class TestGallery:
         code, output, errors = probgen(f"gallery {finished} {finished} --out both.html")
         assert (code, errors.strip()) == (0, "2 models in both.html, their samples in both.png")
         assert output.count("toy/gaussian") == 2
+        code, _, errors = probgen(f"gallery {finished} --out both.html")
+        assert code == 2
+        assert "both.html, which exists. Add --force" in errors
+        assert probgen(f"gallery {finished} --out both.html --force")[0] == 0
         assert (tmp_path / "both.png").read_bytes().startswith(b"\x89PNG")
         assert "toy/gaussian" in (tmp_path / "both.html").read_text()
 

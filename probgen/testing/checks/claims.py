@@ -30,7 +30,7 @@ _COARSEST = 1e-3
 _SPREAD = 1e-12
 """A relative variance that rounding explains."""
 
-_BUDGET = {Level.QUICK: 300, Level.STANDARD: 5000, Level.THOROUGH: 20_000}
+_BUDGET = {Level.QUICK: 300, Level.STANDARD: 5000, Level.THOROUGH: 16_000}
 """About so many paths are walked for one expectation, where a claim has no answer yet."""
 
 _FURTHER = {**_BUDGET, Level.QUICK: 70}

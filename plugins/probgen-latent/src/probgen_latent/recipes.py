@@ -36,8 +36,8 @@ def vimco(model: Any) -> Recipe:
 def wake_sleep(model: Any) -> Recipe:
     """The Helmholtz machine's own rule: the model learns awake, the recognition net asleep, each with its Adam.
 
-    The two share the passes through the data, a batch each in turns. The rate was chosen on the validation split of `digits`,
-    where it is worth 1.4 nats over that of `vimco` in a net of 64 and 32 units.
+    The two share the passes through the data, a batch each in turns. The rate was chosen on the validation split of
+    `digits`, where it is worth 1.4 nats over that of `vimco` in a net of 64 and 32 units.
 
     References:
         Hinton, Dayan, Frey & Neal (1995), The wake-sleep algorithm for unsupervised neural networks.
