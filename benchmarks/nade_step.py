@@ -11,12 +11,10 @@ from __future__ import annotations
 import argparse
 import copy
 import itertools
-import statistics
-import time
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from support.rounds import Step, measured, ratio, step_times
 from torch import Tensor
 from torch.distributions import constraints
 
@@ -29,7 +27,7 @@ from probgen_autoregressive.nade import NADE
 ENTRIES, HIDDEN, BATCH = 123, 500, 100
 
 
-def probgen_step(nade: NADE, x: Tensor) -> Callable[[], object]:
+def probgen_step(nade: NADE, x: Tensor) -> Step:
     """A step of `fit`, all of it: batch gathered, streams seeded, estimate, gradient, checks, metrics."""
     source = as_source({"train": x.repeat(20, 1)}, kind="binary", name="noise")
     stage = Stage(MaximumLikelihood(), batch_size=BATCH)
@@ -38,7 +36,7 @@ def probgen_step(nade: NADE, x: Tensor) -> Callable[[], object]:
     return lambda: run.step(next(numbers))
 
 
-def loop_step(nade: NADE, x: Tensor) -> Callable[[], object]:
+def loop_step(nade: NADE, x: Tensor) -> Step:
     """The same weights in a hand-written loop, its gradient by autograd."""
     optimizer = torch.optim.Adam(nade.parameters(), lr=1e-3, fused=True)
 
@@ -73,18 +71,6 @@ def check(nade: NADE, x: Tensor) -> None:
 CASES = {"probgen": probgen_step, "loop": loop_step}
 
 
-def measure(steps: dict[str, Callable[[], object]], rounds: int, repeats: int) -> dict[str, list[float]]:
-    """Return the time of a step of each case in each round."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(rounds):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            for _ in range(repeats):
-                step()
-            times[name].append((time.perf_counter() - start) / repeats)
-    return times
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=30)
@@ -98,12 +84,9 @@ def main() -> None:
     check(template, x)
     models = {name: copy.deepcopy(template) for name in CASES}
     steps = {name: make(models[name], x) for name, make in CASES.items()}
-    measure(steps, 2, options.repeats)
-    times = measure(steps, options.rounds, options.repeats)
-    ratios = [ours / theirs for ours, theirs in zip(times["probgen"], times["loop"], strict=True)]
-    low, _, high = statistics.quantiles(ratios, n=4)
-    print(f"probgen / loop: {statistics.median(ratios):.3f} (quartiles {low:.3f} to {high:.3f})")
-    print({name: f"{1e3 * statistics.median(values):.2f} ms" for name, values in times.items()})
+    times = measured(steps, rounds=options.rounds, repeats=options.repeats)
+    print(ratio(times, "probgen", "loop"))
+    print(step_times(times))
 
 
 if __name__ == "__main__":

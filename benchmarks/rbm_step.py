@@ -12,12 +12,10 @@ from __future__ import annotations
 import argparse
 import copy
 import itertools
-import statistics
-import time
-from collections.abc import Callable
 
 import torch
 from sklearn.neural_network import BernoulliRBM
+from support.rounds import Step, measured, ratio, step_times
 from torch import Tensor
 
 from probgen import as_source
@@ -29,7 +27,6 @@ from probgen_boltzmann.rbm import RBM
 from probgen_boltzmann.recipes import persistent
 
 VISIBLE, BATCH, RATE = 784, 100, 0.01
-Step = Callable[[], object]
 
 
 def probgen_step(machine: RBM, x: Tensor) -> Step:
@@ -93,18 +90,6 @@ def sklearn_step(machine: RBM, x: Tensor) -> Step:
 CASES = {"probgen": probgen_step, "bare": bare_step, "tuned": tuned_step, "sklearn": sklearn_step}
 
 
-def measure(steps: dict[str, Step], rounds: int, repeats: int) -> dict[str, list[float]]:
-    """Return the time of a step of each case in each round."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(rounds):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            for _ in range(repeats):
-                step()
-            times[name].append((time.perf_counter() - start) / repeats)
-    return times
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hidden", type=int, default=500)
@@ -120,16 +105,13 @@ def main() -> None:
     machines = {name: copy.deepcopy(template) for name in CASES}
     steps = {name: make(machines[name], x) for name, make in CASES.items()}
     with without_validation():
-        measure(steps, 2, options.repeats)
-        times = measure(steps, options.rounds, options.repeats)
+        times = measured(steps, rounds=options.rounds, repeats=options.repeats)
     for name, machine in machines.items():
         if torch.equal(machine.weight, template.weight):
             raise SystemExit(f"{name}: the weights did not change")
     for other in ("bare", "tuned", "sklearn"):
-        ratios = [ours / theirs for ours, theirs in zip(times["probgen"], times[other], strict=True)]
-        low, _, high = statistics.quantiles(ratios, n=4)
-        print(f"probgen / {other}: {statistics.median(ratios):.3f} (quartiles {low:.3f} to {high:.3f})")
-    print({name: f"{1e3 * statistics.median(values):.2f} ms" for name, values in times.items()})
+        print(ratio(times, "probgen", other))
+    print(step_times(times))
 
 
 if __name__ == "__main__":

@@ -11,15 +11,13 @@ from __future__ import annotations
 import argparse
 import copy
 import itertools
-import statistics
-import time
-from collections.abc import Callable
 
 import pyro
 import pyro.distributions as dist
 import torch
 import torch.nn.functional as F
 from pyro.infer import SVI, TraceMeanField_ELBO
+from support.rounds import Step, measured, ratio, step_times
 from torch import Tensor, nn
 from torch.distributions import constraints
 
@@ -33,7 +31,7 @@ from probgen_latent.vae import VAE
 SHAPE, LATENT, HIDDEN, BATCH = (784,), 20, (400, 400), 128
 
 
-def probgen_step(vae: VAE, x: Tensor) -> Callable[[], object]:
+def probgen_step(vae: VAE, x: Tensor) -> Step:
     """A step of `fit`, all of it: the batch gathered from the data, streams seeded, estimate, gradient, checks, metrics."""
     source = as_source({"train": x.repeat(20, 1)}, kind="binary", name="noise")
     stage = Stage(ELBO(), batch_size=BATCH)
@@ -42,7 +40,7 @@ def probgen_step(vae: VAE, x: Tensor) -> Callable[[], object]:
     return lambda: run.step(next(numbers))
 
 
-def bare_step(vae: VAE, x: Tensor) -> Callable[[], object]:
+def bare_step(vae: VAE, x: Tensor) -> Step:
     """The same networks in a hand-written loop, without distribution objects."""
     optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3, fused=True)
     encoder, head, decoder = vae.encoder.body, vae.posterior.head, vae.decoder.network.body
@@ -64,7 +62,7 @@ def bare_step(vae: VAE, x: Tensor) -> Callable[[], object]:
     return step
 
 
-def pyro_step(vae: VAE, x: Tensor) -> Callable[[], object]:
+def pyro_step(vae: VAE, x: Tensor) -> Step:
     """The same networks as Pyro's own tutorial would train them."""
     networks = nn.ModuleDict({"encoder": vae.encoder.body, "head": vae.posterior.head, "decoder": vae.decoder.network.body})
     limit = vae.posterior.limit
@@ -90,18 +88,6 @@ def pyro_step(vae: VAE, x: Tensor) -> Callable[[], object]:
 CASES = {"probgen": probgen_step, "bare": bare_step, "pyro": pyro_step}
 
 
-def measure(steps: dict[str, Callable[[], object]], rounds: int, repeats: int) -> dict[str, list[float]]:
-    """Return the time of `repeats` steps of each case in each round."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(rounds):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            for _ in range(repeats):
-                step()
-            times[name].append((time.perf_counter() - start) / repeats)
-    return times
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=30)
@@ -115,18 +101,15 @@ def main() -> None:
     models = {name: copy.deepcopy(template) for name in CASES}
     steps = {name: make(models[name], x) for name, make in CASES.items()}
     with without_validation():
-        measure(steps, 2, options.repeats)
-        times = measure(steps, options.rounds, options.repeats)
+        times = measured(steps, rounds=options.rounds, repeats=options.repeats)
     for name, model in models.items():
         moved = all(not torch.equal(new, old) for new, old in zip(model.parameters(), template.parameters(), strict=True))
         if not moved:
             raise SystemExit(f"{name}: some weights did not change")
     for name, others in (("probgen", ("bare", "pyro")), ("pyro", ("bare",))):
         for other in others:
-            ratios = [ours / theirs for ours, theirs in zip(times[name], times[other], strict=True)]
-            low, _, high = statistics.quantiles(ratios, n=4)
-            print(f"{name} / {other}: {statistics.median(ratios):.3f} (quartiles {low:.3f} to {high:.3f})")
-    print({name: f"{1e3 * statistics.median(values):.2f} ms" for name, values in times.items()})
+            print(ratio(times, name, other))
+    print(step_times(times))
 
 
 if __name__ == "__main__":

@@ -67,8 +67,8 @@ class NoisyLikelihood(PlainLikelihood):
         return scores + (noise.sign() if self.noise == "signs" else noise).mean(0)
 
 
-class Mute(NoisyLikelihood):
-    __doc__ = None
+Mute = type("Mute", (NoisyLikelihood,), {"__doc__": None, "__module__": __name__})
+"""Says nothing of itself."""
 
 
 class Needy(NoisyLikelihood):
