@@ -4,9 +4,9 @@
 
 The set-up is that of the authors' own program for Melchior, Fischer & Wiskott (2016): all 60000 training images cut at half
 the full intensity, in the order of the file; persistent contrastive divergence, one step of 100 chains for each batch of
-100, rate 0.01, 50 epochs; chains that start nearly black, visible biases at the log-odds of the training means (these clipped
-to [0.001, 0.999]), offsets at the training means and one half. `--recipe` trains instead as `probgen train` does: batches
-drawn anew in each epoch, and chains, biases and offsets by the first batch.
+100, rate 0.01, 50 epochs; chains that start nearly black, visible biases at the log-odds of the training means (these
+clipped to [0.001, 0.999]), offsets at the training means and one half. `--recipe` trains instead as `probgen train` does:
+batches drawn anew in each epoch, and chains, biases and offsets by the first batch.
 
 A machine of 16 hidden units has an exact log-partition, so the figures can be held against the published ones, which are of
 one run each (nats, test set):
