@@ -38,8 +38,14 @@ def recorded(model: Any, estimator: Estimator, batch: Batch) -> str:
         try:
             state = StagedPhase(phase, model, estimator, list(phase.parameters.values()))(batch, state).estimate.state
         except StagingError as error:
-            return str(error)
+            return _line(str(error))
     return ""
+
+
+def _line(message: str) -> str:
+    """Return the line that a message blames, without the folders."""
+    found = re.search(r"at \S*?(?P<place>[\w.]+:\d+), (?P<line>`.*?`)", message)
+    return f"{found['place']}, {found['line']}" if found else message
 
 
 def others(model: Any, batch: Batch, name: str) -> Iterator[tuple[str, str]]:

@@ -31,7 +31,7 @@ class Recorded(Estimator):
     Example:
         >>> from probgen import MaximumLikelihood
         >>> Recorded(MaximumLikelihood()).objective.name
-        'log_likelihood'
+        'log_prob'
     """
 
     def __init__(self, estimator: Estimator, *, rewrites: bool = False) -> None:

@@ -41,7 +41,7 @@ class Weighted(Estimator):
     """Log-likelihood times a weight that is an attribute, with a count as state."""
 
     requires = (Density,)
-    objective = Objective("log_likelihood", "nats", "maximise")
+    objective = Objective("log_prob", "nats", "maximise")
 
     def __init__(self, weight=1.0, trouble=None):
         self.weight = weight
