@@ -23,6 +23,8 @@ __all__ = ["StagedPhase"]
 _MOST_CHANGES = 8
 _TOLERANCE = 1e-4
 
+_PLAIN = (bool, int, float, str)
+
 _Layout = tuple[Any, ...]
 _Runner = Callable[..., Sequence[Tensor]]
 
@@ -86,7 +88,7 @@ class StagedPhase:
             )
         self._changes += self._watch is not None
         self._runs.clear()
-        self._watch = _Watch(self._model, self._estimator)
+        self._watch = _Watch(self._model, self._estimator, getattr(self._estimator, "learned", None))
 
     def _recorded(self, batch: Batch, state: State) -> tuple[Program, _Runner]:
         learned = getattr(self._estimator, "learned", None)
@@ -102,14 +104,23 @@ class StagedPhase:
 
 
 class _Watch:
-    """Notices when an attribute of an estimator, of something that it holds, or of the model itself is given a new value."""
+    """Notices new values of attributes: of an estimator, of objects that it holds, of a model and of each of its parts."""
 
     def __init__(self, *roots: Any) -> None:
         self._seen = [(owner, attributes, list(attributes.values())) for owner, attributes in _attributes(roots)]
+        self._parts = [
+            (attributes, names, operator.itemgetter(*names), operator.itemgetter(*names)(attributes))
+            for attributes, names in _plain_attributes(roots)
+        ]
 
     @property
     def unchanged(self) -> bool:
-        return all(
+        """Whether every attribute has the value that it had."""
+        try:
+            same = all(get(attributes) == values for attributes, _, get, values in self._parts)
+        except KeyError:  # one was deleted
+            return False
+        return same and all(
             len(attributes) == len(values) and all(map(operator.is_, attributes.values(), values))
             for _, attributes, values in self._seen
         )
@@ -117,12 +128,19 @@ class _Watch:
     @property
     def changed(self) -> str:
         """The names of the attributes that changed, for a message."""
-        return ", ".join(
+        held = (
             f"{owner}.{name}"
             for owner, attributes, values in self._seen
             for name, now, then in zip(attributes, attributes.values(), values, strict=False)
             if now is not then
         )
+        parts = (
+            name
+            for attributes, names, _, values in self._parts
+            for name, then in zip(names, values, strict=True)
+            if attributes.get(name) != then
+        )
+        return ", ".join((*held, *parts))
 
 
 def _attributes(roots: Sequence[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -137,6 +155,18 @@ def _attributes(roots: Sequence[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         for value in vars(thing).values():
             inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else [value]
             waiting += [part for part in inner if _is_plain_object(part)]
+
+
+def _plain_attributes(roots: Sequence[Any]) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """Yield the attributes of every part of the modules among the roots, with the names of those that are plain values.
+
+    There are many parts, so they are compared by one call each.
+    """
+    for root in roots:
+        for part in root.modules() if isinstance(root, nn.Module) else ():
+            # `training` comes twice, so that there are always two names and `itemgetter` returns a tuple
+            names = [name for name, value in vars(part).items() if isinstance(value, _PLAIN)]
+            yield vars(part), ["training", *names]
 
 
 def _is_plain_object(value: Any) -> bool:

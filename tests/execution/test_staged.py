@@ -135,6 +135,15 @@ def test_a_changed_attribute_is_recorded_anew():
     assert_same(*both(eager, staged, model, batch, state))
 
 
+def test_so_is_a_changed_attribute_of_a_part_of_the_model():
+    model, estimator = Line().train(), Weighted()
+    eager, staged = pieces(estimator, model)
+    batch, state = Batch(torch.randn(4, 3)), {"count": torch.zeros(())}
+    staged(batch, state)
+    model.norm.p = 0.9
+    assert_same(*both(eager, staged, model, batch, state))
+
+
 def test_an_attribute_that_changes_at_every_step_is_refused():
     def note(estimator, value):
         estimator.noted = random.random()
