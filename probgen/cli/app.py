@@ -36,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show_traceback = "--traceback" in given
     words = [word for word in given if word != "--traceback"]
     try:
-        typer.main.get_command(_application(words)).main(args=words, prog_name="probgen", obj={"typed": ["probgen", *given]})
+        command = typer.main.get_command(_application(words))
+        with console.plain_warnings():
+            command.main(args=words, prog_name="probgen", obj={"typed": ["probgen", *given]})
     except SystemExit as finished:  # how typer ends, in success too
         return finished.code if isinstance(finished.code, int) else int(finished.code is not None)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # the outermost handler: everything is reported

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -14,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["complain", "leads", "note", "show_table", "write", "write_json"]
+__all__ = ["complain", "leads", "note", "plain_warnings", "show_table", "write", "write_json"]
 
 _WIDTH_OF_A_FILE = 160
 """Columns of a table that goes to a file or a pipe, where there is no terminal to be narrow."""
@@ -45,6 +47,24 @@ def complain(text: str) -> None:
     Console(stderr=True, soft_wrap=True, highlight=False).print(
         Text("error: ", style="bold red") + Text(text, style="not bold")
     )
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Print the library's warnings as remarks, without the line of code that a Python program would want to see."""
+    before = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+        if category is UserWarning and leads():
+            note(f"warning: {message}")
+        else:
+            before(message, category, *where, **options)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:

@@ -105,6 +105,10 @@ class Adversarial(Estimator):
                 f"Adversarial: expected critic_hidden of at least one layer of at least one unit, and no critic beside it; "
                 f"got {tuple(critic_hidden)}{'' if critic is None else ' and a critic'}. Give one of the two."
             )
+        if loss is not None and not isinstance(loss, GameLoss):
+            raise ConfigurationError(
+                f"Adversarial: expected a loss object; got {loss!r}. Names of losses are for Adversarial.build(loss=…)."
+            )
         self.loss = NonSaturating() if loss is None else loss
         self.critic_steps = critic_steps
         self.penalty = penalty

@@ -33,7 +33,7 @@ def check_execution(name: str) -> None:
     """Raise `ConfigurationError` unless `name` is a way to run phases."""
     if name not in EXECUTIONS:
         raise ConfigurationError(
-            f"fit: expected execution auto, eager, graph or inductor; got {name!r}. Leave it out for auto."
+            f"fit: expected execution auto, eager, graph or inductor; got {name!r}. Leave it out for eager."
         )
 
 
@@ -80,7 +80,7 @@ class PhaseExecution:
                 return self._staged(batch, state)
             except StagingError as error:
                 if not self._may_fall_back:
-                    raise
+                    raise StagingError(f"{error} Use execution auto or eager.") from error
                 self._staged, self.chosen = None, "eager"
                 warnings.warn(f"fit: phase {self._name!r} runs as it is written, and slower. {error}", stacklevel=2)
         return self._eager(batch, state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,9 @@ from probgen.execution.program import Program, Results
 from probgen.execution.rewrites import rewrite
 from probgen.execution.tracing import trace
 from probgen.streams import preserved_streams
+
+if TYPE_CHECKING:
+    from torch.fx import GraphModule
 
 __all__ = ["StagedPhase"]
 
@@ -97,6 +100,7 @@ class StagedPhase:
         inputs = program.inputs(batch, state)
         with _disable_current_modes():  # whoever watches operations is to see the replay's, not these
             graph = trace(program, inputs)
+            _refuse_captured(graph, inputs, self._phase.name)
             _compare(program, graph, inputs, self._phase.name)
             if self._rewrites:
                 rewrite(graph)
@@ -188,6 +192,17 @@ def _form(tensor: Tensor) -> tuple[Any, ...]:
     return tensor.shape, tensor.dtype, tensor.device, tensor.stride()
 
 
+def _refuse_captured(graph: GraphModule, inputs: Sequence[Tensor], name: str) -> None:
+    """Raise `StagingError` if a graph reads one of its inputs behind their back, where no gradient would flow to it."""
+    known = {id(tensor) for tensor in inputs}
+    for node in graph.graph.nodes:
+        if node.op == "get_attr" and id(getattr(graph, str(node.target), None)) in known:
+            raise StagingError(
+                f"staging: expected phase {name!r} to take parameters and buffers from the model that it is given; got one "
+                "that keeps them elsewhere, where no gradient follows them. Ask the model for them in `estimate`."
+            )
+
+
 def _compare(program: Program, graph: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor], name: str) -> None:
     """Run program and graph on copies, with the same draws.
 
@@ -197,8 +212,13 @@ def _compare(program: Program, graph: Callable[..., Sequence[Tensor]], inputs: S
     answers = []
     for run in (program, graph):
         copies = [tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in inputs]
-        with preserved_streams(), torch.set_grad_enabled(run is program):
-            answers.append([tensor.detach() for tensor in (*run(*copies), *copies)])
+        try:
+            with preserved_streams(), torch.set_grad_enabled(run is program):
+                answers.append([tensor.detach() for tensor in (*run(*copies), *copies)])
+        except RuntimeError as error:  # tensors without values that tracing left in some cache
+            raise StagingError(
+                f"staging: expected phase {name!r} to run twice alike; got {type(error).__name__} after it was recorded."
+            ) from error
     for expected, got in zip(*answers, strict=True):
         scale = expected.abs().max() if expected.numel() else 0
         if not torch.allclose(expected, got, rtol=_TOLERANCE, atol=_TOLERANCE * float(scale), equal_nan=True):

@@ -96,7 +96,12 @@ class ScriptedNoise(TorchDispatchMode):
         args, kwargs = tree_map_only(
             torch.Generator, lambda _: None, (args, kwargs)
         )  # the caller's stream stays where it is
-        return self._answerer.answer(func.overloadpacket.__name__, arguments, func(*args, **kwargs), str(func))
+        name = func.overloadpacket.__name__
+        result = self._answerer.answer(name, arguments, func(*args, **kwargs), str(func))
+        if "normal" in name or "randn" in name:  # nodes from the first; of uniform noise, what was not only compared
+            for tensor in _tensors(result):
+                self._smooth.add(tensor)
+        return result
 
     def _look(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], undecided: list[Tensor]) -> Any:
         """Run an operation that has undecided uniform elements among its arguments."""

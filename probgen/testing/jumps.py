@@ -18,7 +18,23 @@ __all__ = ["COMPARISONS", "JUMPS", "Smooth"]
 COMPARISONS = {"lt": True, "le": True, "gt": False, "ge": False}
 """Whether each of them is true of a first operand below the second. Equality has probability zero."""
 
-_STEPS = ("floor", "ceil", "round", "trunc", "frac", "fmod", "remainder", "floor_divide", "sign", "heaviside")
+_STEPS = (
+    "floor",
+    "ceil",
+    "round",
+    "trunc",
+    "frac",
+    "fmod",
+    "remainder",
+    "floor_divide",
+    "sign",
+    "sgn",
+    "copysign",
+    "angle",
+    "heaviside",
+    "hardshrink",
+    "threshold",
+)
 
 JUMPS = (*_STEPS, *COMPARISONS, "eq", "ne", "sort", "argsort", "topk", "argmax", "argmin", "max", "min")
 """Operations whose result jumps, or has a part that does, where nothing tells."""
@@ -39,7 +55,7 @@ class Smooth:
         >>> smooth.follow("all", [above], above.all())
         >>> smooth.follow("where", [above], torch.where(above, 1.0, 0.0))
         Traceback (most recent call last):
-        probgen.testing.failures.NotEnumerable: ...uniform noise where a result jumps, by where...
+        probgen.testing.failures.NotEnumerable: ...noise of a continuous law where a result jumps, by where...
     """
 
     def __init__(self) -> None:
@@ -69,6 +85,6 @@ class Smooth:
         numbers = any(not tensor.is_floating_point() and tensor.dtype != torch.bool for tensor in outputs)
         used = bool(touched & self._truths) and name not in _QUESTIONS
         if numbers or used or name.removesuffix("_") in _STEPS:
-            raise NotEnumerable(f"uniform noise where a result jumps, by {name}")
+            raise NotEnumerable(f"noise of a continuous law where a result jumps, by {name}")
         for tensor in outputs:
             self.add(tensor)

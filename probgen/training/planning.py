@@ -46,6 +46,11 @@ def planned_recipe(
 
 
 def _chosen(model: Any, estimator: Estimator | Mapping[str, Estimator] | None, recipe: Recipe | None) -> Recipe:
+    if not isinstance(estimator, Estimator | Mapping | None):
+        name = estimator.__name__ if isinstance(estimator, type) else repr(estimator)
+        raise ConfigurationError(
+            f"fit: expected an estimator object, or estimators by stage name; got {name}. Pass {_an_object(estimator)}."
+        )
     if recipe is None and isinstance(model, Model) and model.provenance is not None:
         make_recipe = registry().model(model.provenance.name).load("recipe")
         recipe = None if make_recipe is None else make_recipe(model)
@@ -74,3 +79,10 @@ def _chosen(model: Any, estimator: Estimator | Mapping[str, Estimator] | None, r
     return Recipe(
         tuple(dataclasses.replace(stage, estimator=estimator.get(stage.name, stage.estimator)) for stage in recipe.stages)
     )
+
+
+def _an_object(mistaken: Any) -> str:
+    """Return what somebody who passed a class or a name may have meant."""
+    if isinstance(mistaken, str):
+        return f"probgen.build_estimator({mistaken!r})"
+    return f"{mistaken.__name__}()" if isinstance(mistaken, type) else "ELBO(), say"

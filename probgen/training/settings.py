@@ -30,7 +30,7 @@ class Settings:
     seed: int = 0
     device: str = "auto"
     precision: str = "float32"
-    execution: Execution = "auto"
+    execution: Execution = "eager"
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "patience", "validate_every", "checkpoint_every", "log_every"):

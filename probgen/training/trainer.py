@@ -71,7 +71,7 @@ def fit(
     seed: int = 0,
     device: str = "auto",
     precision: Literal["float32", "bfloat16"] = "float32",
-    execution: Execution = "auto",
+    execution: Execution = "eager",
     run_dir: str | Path | None = None,
     resume: bool = False,
     progress: bool | None = None,

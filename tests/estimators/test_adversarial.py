@@ -253,3 +253,8 @@ class TestTraining:
         estimator = build_estimator("adversarial", loss=word, penalty_weight=1.0)
         result = fit(Generator(), torch.randn(40, 2), estimator, steps=2, batch_size=20, precision="bfloat16")
         assert all(parameter.isfinite().all() for parameter in result.model.parameters())
+
+
+def test_a_loss_by_name_is_refused_where_objects_are_meant():
+    with pytest.raises(ConfigurationError, match=r"got 'wasserstein-gp'\. Names of losses are for Adversarial\.build"):
+        Adversarial(loss="wasserstein-gp")

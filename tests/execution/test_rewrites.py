@@ -26,6 +26,12 @@ def test_coins_keep_their_law():
     assert ((draws.mean(0) - p).abs() <= 5 * error).all()
 
 
+def test_coins_in_half_precision_are_left_alone():
+    """Its uniform numbers are multiples of 2^-8, too coarse for rare coins."""
+    graph = recorded(lambda p: [torch.bernoulli(p)], torch.full((4,), 5e-4, dtype=torch.bfloat16))
+    assert rewrite(graph)["bernoulli"] == 0
+
+
 def test_unused_draws_stay():
     """Those after an unused draw would otherwise be others than the program's."""
 

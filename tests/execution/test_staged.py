@@ -181,6 +181,19 @@ def test_what_is_no_function_of_tensors_is_refused(trouble, complaint):
         staged(Batch(torch.randn(4, 3)), {"count": torch.zeros(())})
 
 
+def penalised(estimator, value):
+    return value - sum(parameter.square().sum() for parameter in estimator.kept)
+
+
+def test_parameters_kept_behind_the_model_are_refused():
+    """The graph would hold them as constants, without their gradient, and the program on copies agrees with it."""
+    model, estimator = Line(), Weighted(trouble=penalised)
+    estimator.kept = list(model.parameters())
+    _, staged = pieces(estimator, model)
+    with pytest.raises(StagingError, match="take parameters and buffers from the model that it is given"):
+        staged(Batch(torch.randn(4, 3)), {"count": torch.zeros(())})
+
+
 def execution(estimator, model, name, runs):
     [phase] = estimator.phases(model)
     return PhaseExecution(phase, model, estimator, list(phase.parameters.values()), execution=name, runs=runs)

@@ -114,8 +114,10 @@ def _cosines(scene: Scene, phase: Phase, objective: Objective, name: str) -> lis
         return []
     loss = -mean if objective.direction == "maximise" else mean
     wanted = _flat(torch.autograd.grad(loss, list(phase.parameters.values()), materialize_grads=True, allow_unused=True))
+    if not wanted.any():
+        return []  # nothing to gain here
     sizes = (wanted.norm() * found.norm()).item()
-    return [(wanted @ found).item() / sizes] if 0 < sizes < math.inf else []
+    return [(wanted @ found).item() / sizes if 0 < sizes < math.inf else 0.0]
 
 
 def _better(cosines: Sequence[float]) -> bool:

@@ -83,12 +83,12 @@ class MaskedNetwork(nn.Module):
 
     def degrees(self, mask: int | Tensor) -> list[Tensor]:
         """Return the degrees of the inputs, of each hidden layer and of the outputs under a mask."""
-        positions = self.positions[mask]
+        positions = _row(self.positions, mask)
         entering = (positions + 1).repeat_interleave(self.features)
         outputs = positions.repeat_interleave(self.parameters_per_entry).reshape(self.entries, -1)
         if self.blind:
             outputs[:, list(self.blind)] = 0
-        units = self.unit_degrees[mask].split(self.widths)
+        units = _row(self.unit_degrees, mask).split(self.widths)
         return [torch.cat([entering.new_zeros(self.context_size), entering]), *units, outputs.flatten()]
 
     def forward(self, features: Tensor, context: Tensor | None = None, *, mask: int | Tensor = 0) -> Tensor:
@@ -140,3 +140,8 @@ def spread_degrees(width: int, lowest: int, highest: int) -> Tensor:
     """
     count = highest - lowest + 1
     return lowest + torch.arange(width) * count // width
+
+
+def _row(table: Tensor, number: int | Tensor) -> Tensor:
+    """Return a row of a table; where a tensor holds its number, without reading that, so that a graph can do it."""
+    return table.index_select(0, number.reshape(1)).squeeze(0) if isinstance(number, Tensor) else table[number]
