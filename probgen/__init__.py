@@ -8,8 +8,9 @@ Names are resolved on first use: `import probgen` imports neither torch nor Pyro
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from probgen.lazy import resolver
 
 __version__ = "0.1.0"
 
@@ -195,12 +196,7 @@ if TYPE_CHECKING:
     from probgen.training.recipe import Recipe, Stage
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'probgen' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = resolver(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -27,7 +27,7 @@ CONTRACTS = (
     *("adapters", "pyro_bridge", "pyro_pair"),
 )
 LEVELS: dict[str, int] = {
-    **dict.fromkeys(("errors", "files", "shapes", "streams", "supports"), 0),
+    **dict.fromkeys(("errors", "files", "lazy", "shapes", "streams", "supports"), 0),
     **dict.fromkeys(CONTRACTS, 1),
     **dict.fromkeys(("nn", "estimators", "compose", "plugin", "data", "execution"), 2),
     **dict.fromkeys(("training", "evaluation"), 3),

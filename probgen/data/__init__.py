@@ -5,8 +5,9 @@ Names are resolved on first use, so that the data sets can be listed (`probgen.d
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from probgen.lazy import resolver
 
 _HOMES = {
     "Source": "probgen.data.source",
@@ -26,9 +27,4 @@ if TYPE_CHECKING:
     from probgen.data.view import View
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'probgen.data' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = resolver(__name__, _HOMES)

@@ -5,9 +5,9 @@ Importing this package imports no torch: a plugin's module and every listing sta
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from probgen.lazy import resolver
 from probgen.plugin.hookspecs import hookimpl
 from probgen.plugin.specs import CommandSpec, DataSpec, EstimatorSpec, MetricSpec, ModelSpec, Option
 
@@ -65,9 +65,4 @@ if TYPE_CHECKING:
     from probgen.plugin.records import PluginInfo, PluginProblem, Registered
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'probgen.plugin' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = resolver(__name__, _HOMES)

@@ -5,8 +5,9 @@ Names are resolved on first use, so that what only formats numbers (`probgen.rep
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from probgen.lazy import resolver
 
 _HOMES = {
     "Exhibit": "probgen.report.exhibit",
@@ -40,9 +41,4 @@ if TYPE_CHECKING:
     from probgen.report.page import headline
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'probgen.report' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = resolver(__name__, _HOMES)

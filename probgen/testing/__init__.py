@@ -8,8 +8,9 @@ mean of draws, `decide_categories` and `decide_samples` judge their law, with st
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from probgen.lazy import resolver
 
 _HOMES: dict[str, str] = {
     "Check": "probgen.testing.check",
@@ -131,9 +132,4 @@ if TYPE_CHECKING:
     from probgen.testing.verdict import Outcome, Tier, Verdict
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'probgen.testing' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = resolver(__name__, _HOMES)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from probgen.lazy import resolver
 
 _HOMES: dict[str, str] = {
     "FitResult": "probgen.training.trainer",
@@ -45,9 +46,4 @@ if TYPE_CHECKING:
     from probgen.training.trainer import FitResult, fit
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'probgen.training' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = resolver(__name__, _HOMES)

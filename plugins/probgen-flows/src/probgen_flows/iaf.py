@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import final
 
 from torch import Tensor
-from torch.distributions import constraints
-from torch.distributions.constraints import Constraint
 
-from probgen_flows.autoregressive import AutoregressiveLayers
-from probgen_flows.flow import Flow
+from probgen_flows.autoregressive_flow import AutoregressiveFlow
 
 __all__ = ["IAF"]
 
 
 @final
-class IAF(Flow):
+class IAF(AutoregressiveFlow):
     r"""Inverse autoregressive flow: each number of an event is affine in its own noise, given the noise before it.
 
     $$x_d = (z_d - m_d(z_{<d}, c))\, e^{-a_d(z_{<d}, c)}, \qquad
@@ -53,23 +49,6 @@ class IAF(Flow):
     References:
         Kingma et al. (2016), arXiv:1606.04934.
     """
-
-    def __init__(
-        self,
-        *,
-        event_shape: Sequence[int],
-        context_shape: Sequence[int] | None = None,
-        support: Constraint = constraints.real,
-        transforms: int = 5,
-        hidden: Sequence[int] = (64, 64),
-        activation: str = "relu",
-    ) -> None:
-        super().__init__(
-            event_shape=event_shape, context_shape=context_shape, support=support, transforms=transforms, hidden=hidden
-        )
-        self.layers = AutoregressiveLayers(
-            transforms, self.features, context_features=self.context_features, hidden=hidden, activation=activation
-        )
 
     def _to_noise(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return self.layers.inverse(x, context)
