@@ -10,6 +10,16 @@ __all__ = ["probgen_data", "probgen_estimators"]
 
 _GAMES = ("minimax", "non-saturating", "wasserstein", "wasserstein-gp", "least-squares", "hinge", "dragan", "began")
 
+_ANALYTIC_KL = Option("analytic_kl", "bool", default=True, help="Use the KL divergence in closed form where one is known.")
+
+_LEARNED_TEMPERATURE = Option(
+    "temperature", "float", 0.5, "Temperature of the relaxation at the start; it is learned.", minimum=1e-4
+)
+
+
+def _particles(default: int, *, minimum: int = 1) -> Option:
+    return Option("num_particles", "int", default, "Draws of the latents for each example.", minimum=minimum)
+
 
 @hookimpl
 def probgen_estimators() -> list[EstimatorSpec]:
@@ -72,8 +82,8 @@ def probgen_estimators() -> list[EstimatorSpec]:
             "probgen.estimators.elbo:ELBO",
             options=(
                 Option("beta", "float", 1.0, "Weight of the KL divergence; below 1 it is no bound.", minimum=0),
-                Option("analytic_kl", "bool", default=True, help="Use the KL divergence in closed form where one is known."),
-                Option("num_particles", "int", 1, "Draws of the latents for each example.", minimum=1),
+                _ANALYTIC_KL,
+                _particles(1),
             ),
             reference="Kingma & Welling (2014), arXiv:1312.6114; Higgins et al. (2017) for beta.",
         ),
@@ -90,8 +100,8 @@ def probgen_estimators() -> list[EstimatorSpec]:
                 Option(
                     "hard", "bool", default=False, help="Go on with discrete values, and differentiate the relaxed ones."
                 ),
-                Option("num_particles", "int", 1, "Draws of the latents for each example.", minimum=1),
-                Option("analytic_kl", "bool", default=True, help="Use the KL divergence in closed form where one is known."),
+                _particles(1),
+                _ANALYTIC_KL,
             ),
             reference="Jang, Gu & Poole (2017), arXiv:1611.01144; Maddison, Mnih & Teh (2017), arXiv:1611.00712.",
         ),
@@ -100,7 +110,7 @@ def probgen_estimators() -> list[EstimatorSpec]:
             "Importance-weighted bound of a model with continuous latents.",
             "probgen.estimators.iwae:IWAE",
             options=(
-                Option("num_particles", "int", 5, "Draws of the latents for each example.", minimum=1),
+                _particles(5),
                 Option(
                     "gradient",
                     "str",
@@ -145,10 +155,8 @@ def probgen_estimators() -> list[EstimatorSpec]:
             "Evidence lower bound of discrete latents by score functions, with a relaxation as control variate.",
             "probgen.estimators.relax:REBAR",
             options=(
-                Option("num_particles", "int", 1, "Draws of the latents for each example.", minimum=1),
-                Option(
-                    "temperature", "float", 0.5, "Temperature of the relaxation at the start; it is learned.", minimum=1e-4
-                ),
+                _particles(1),
+                _LEARNED_TEMPERATURE,
                 Option("scale", "float", 1.0, "Scale of the control variate at the start; it is learned."),
             ),
             reference="Tucker et al. (2017), arXiv:1703.07370.",
@@ -158,7 +166,7 @@ def probgen_estimators() -> list[EstimatorSpec]:
             "Evidence lower bound by score functions, for discrete latents; with baselines, up to NVIL.",
             "probgen.estimators.reinforce:REINFORCE",
             options=(
-                Option("num_particles", "int", 2, "Draws of the latents for each example.", minimum=1),
+                _particles(2),
                 Option(
                     "baseline",
                     "str",
@@ -181,10 +189,8 @@ def probgen_estimators() -> list[EstimatorSpec]:
             "Evidence lower bound of discrete latents by score functions, with a learned control variate.",
             "probgen.estimators.relax:RELAX",
             options=(
-                Option("num_particles", "int", 1, "Draws of the latents for each example.", minimum=1),
-                Option(
-                    "temperature", "float", 0.5, "Temperature of the relaxation at the start; it is learned.", minimum=1e-4
-                ),
+                _particles(1),
+                _LEARNED_TEMPERATURE,
                 Option("scale", "float", 1.0, "Scale of the relaxed part at the start; it is learned."),
                 Option("hidden", "ints", (100,), "Width of each hidden layer of the network.", minimum=1),
             ),
@@ -195,7 +201,7 @@ def probgen_estimators() -> list[EstimatorSpec]:
             "Likelihood's gradient by importance weights, and the guide's by the same or by dreams.",
             "probgen.estimators.reweighted_wake_sleep:ReweightedWakeSleep",
             options=(
-                Option("num_particles", "int", 5, "Draws of the latents for each example.", minimum=1),
+                _particles(5),
                 Option("wake_guide", "bool", default=True, help="Fit the guide to weighted draws from itself."),
                 Option("sleep_guide", "bool", default=False, help="Fit the guide to what the model dreams."),
             ),
@@ -233,8 +239,8 @@ def probgen_estimators() -> list[EstimatorSpec]:
             "Evidence lower bound of discrete latents differentiated as if they were their means.",
             "probgen.estimators.straight_through:StraightThrough",
             options=(
-                Option("num_particles", "int", 1, "Draws of the latents for each example.", minimum=1),
-                Option("analytic_kl", "bool", default=True, help="Use the KL divergence in closed form where one is known."),
+                _particles(1),
+                _ANALYTIC_KL,
             ),
             reference="Bengio, Léonard & Courville (2013), arXiv:1308.3432.",
         ),
@@ -248,7 +254,7 @@ def probgen_estimators() -> list[EstimatorSpec]:
             "vimco",
             "Importance-weighted bound by score functions, for discrete latents.",
             "probgen.estimators.vimco:VIMCO",
-            options=(Option("num_particles", "int", 5, "Draws of the latents for each example.", minimum=2),),
+            options=(_particles(5, minimum=2),),
             reference="Mnih & Rezende (2016), arXiv:1602.06725.",
         ),
         EstimatorSpec(
