@@ -4,6 +4,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 	$(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH := .venv-bench
 PLUGINS := $(patsubst %/,%,$(dir $(wildcard plugins/*/pyproject.toml)))
 READY := $(VENV)/ready
 JOBS ?= 2
@@ -55,8 +56,16 @@ format: setup ## Rewrite files in the house format.
 docs: setup ## Build the site into site/; a broken link fails.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench: setup ## Run the benchmarks.
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+$(BENCH)/ready: $(READY) benchmarks/requirements.txt
+	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet -c constraints.txt --upgrade pip
+	$(BENCH)/bin/pip install --quiet -c constraints.txt hatchling editables torch==2.13.0
+	$(BENCH)/bin/pip install --quiet -c constraints.txt --no-build-isolation -e ".[dev]" $(addprefix -e ,$(PLUGINS))
+	$(BENCH)/bin/pip install --quiet -r benchmarks/requirements.txt
+	@touch $@
+
+bench: $(BENCH)/ready ## Time probgen beside every peer, in an environment of its own; ARGS="--only vae" for some rows.
+	$(BENCH)/bin/python -m benchmarks --out build/benchmarks $(ARGS)
 
 clean: ## Remove .venv, the built site and caches; runs/ stays.
-	rm -rf $(VENV) site build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) site build dist .pytest_cache .ruff_cache .hypothesis

@@ -107,7 +107,7 @@ class UnnormalizedDensity(Model, contract=True):
     def energy(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         r"""Return $E(x, c)$ in nats, `(..., *event_shape), (..., *context_shape) -> (...)`."""
         flat_x, flat_context, shape = self._flat_events(x, context, "energy")
-        return self._energy(flat_x, flat_context).reshape(shape)
+        return self._scored(self._energy, flat_x, flat_context, "energy").reshape(shape)
 
     @torch.no_grad()
     def log_partition(self, context: Tensor | None = None, *, num_particles: int = 500) -> LogPartition:
@@ -150,7 +150,7 @@ class BoundedLikelihood(Model, contract=True):
     def log_prob_bound(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the bound in nats, `(..., *event_shape), (..., *context_shape) -> (...)`; it may be random."""
         flat_x, flat_context, shape = self._flat_events(x, context, "log_prob_bound")
-        return self._log_prob_bound(flat_x, flat_context).reshape(shape)
+        return self._scored(self._log_prob_bound, flat_x, flat_context, "log_prob_bound").reshape(shape)
 
     @abc.abstractmethod
     def _log_prob_bound(self, x: Tensor, context: Tensor | None) -> Tensor:
@@ -181,7 +181,7 @@ class Invertible(Model, contract=True):
             ShapeError: `x` or `context` does not end in its shape, or their batch dimensions do not broadcast.
         """
         flat_x, flat_context, shape = self._flat_events(x, context, "transform")
-        z, log_det = self._transform(flat_x, flat_context)
+        z, log_det = self._scored(self._transform, flat_x, flat_context, "transform")
         return z.reshape((*shape, *self.event_shape)), log_det.reshape(shape)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -195,7 +195,7 @@ class Invertible(Model, contract=True):
         """
         batch_shape_of(z, self.event_shape, f"{type(self).__name__}.inverse", "z")  # the message should not speak of x
         flat_z, flat_context, shape = self._flat_events(z, context, "inverse")
-        x, log_det = self._inverse(flat_z, flat_context)
+        x, log_det = self._scored(self._inverse, flat_z, flat_context, "inverse")
         return x.reshape((*shape, *self.event_shape)), log_det.reshape(shape)
 
     @abc.abstractmethod
@@ -245,7 +245,7 @@ class Autoregressive(Density, contract=True):
             ShapeError: as `log_prob` does.
         """
         flat_x, flat_context, shape = self._flat_events(x, context, "log_prob_terms")
-        terms = self._log_prob_terms(flat_x, flat_context)
+        terms = self._scored(self._log_prob_terms, flat_x, flat_context, "log_prob_terms")
         if self.support is not constraints.real:
             terms = torch.where(inside(self.support, flat_x, len(self.event_shape)).unsqueeze(-1), terms, -torch.inf)
         return terms.reshape((*shape, terms.shape[-1]))

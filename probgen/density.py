@@ -25,7 +25,8 @@ class Density(Model, contract=True):
     $$\int p(x \mid c)\,\mathrm{d}x = 1$$
 
     It sums or integrates to one, or it is not a `Density` (see `UnnormalizedDensity`). Outside its support the density is
-    zero, and `log_prob` is $-\infty$ there.
+    zero, and `log_prob` is $-\infty$ there. NaN is in no support; but real numbers are not looked at one by one, so that a
+    NaN among them gives NaN, as all of torch's arithmetic does. `as_source` refuses data that hold one.
 
     Implementing a density:
         - set `event_shape`, `context_shape` (None when not conditional) and `support`;
@@ -48,10 +49,10 @@ class Density(Model, contract=True):
 
         Raises:
             ShapeError: the last axes of `x` or `context` are not the event's or the context's shape, the batch dimensions
-                do not broadcast, or a context is missing or superfluous.
+                do not broadcast, a context is missing or superfluous, or the model cannot compute with the type of `x`.
         """
         flat_x, flat_context, shape = self._flat_events(x, context, "log_prob")
-        scores = self._log_prob(flat_x, flat_context)
+        scores = self._scored(self._log_prob, flat_x, flat_context, "log_prob")
         if scores.shape != flat_x.shape[:1]:
             raise ShapeError(
                 f"{type(self).__name__}._log_prob: expected one number for each event, of shape {tuple(flat_x.shape[:1])}; "

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,8 @@ from torch.distributions.constraints import Constraint
 from probgen.errors import ShapeError
 
 __all__ = ["Model", "batch_shape_of"]
+
+Result = TypeVar("Result")
 
 
 class Model(abc.ABC):
@@ -98,11 +100,33 @@ class Model(abc.ABC):
             )
         return batch_shape_of(context, self.context_shape, where, "context")
 
+    def _scored(
+        self, score: Callable[[Tensor, Tensor | None], Result], x: Tensor, context: Tensor | None, method: str
+    ) -> Result:
+        """Return `score(x, context)`; where torch refuses numbers of another type than the weights, say so."""
+        try:
+            return score(x, context)
+        except RuntimeError as error:
+            own = _floating_type(self)
+            for name, value in (("x", x), ("context", context)):
+                if own is not None and value is not None and value.is_floating_point() and value.dtype != own:
+                    raise ShapeError(
+                        f"{type(self).__name__}.{method}: expected {name} of {own}, as its weights; got {value.dtype}. "
+                        f"Use {name}.to({own}), or model.to({value.dtype})."
+                    ) from error
+            raise
+
     def _flat_context(self, context: Tensor | None, shape: torch.Size) -> Tensor | None:
         """Return `context` expanded to the batch `shape` and flattened."""
         if context is None or self.context_shape is None:
             return None
         return context.expand((*shape, *self.context_shape)).reshape((count(shape), *self.context_shape))
+
+
+def _floating_type(model: object) -> torch.dtype | None:
+    """Return the type of the model's weights; None where it has none."""
+    parameters = model.parameters() if isinstance(model, nn.Module) else ()
+    return next((each.dtype for each in parameters if each.is_floating_point()), None)
 
 
 def batch_shape_of(value: Tensor, inner_shape: torch.Size, where: str, name: str) -> torch.Size:

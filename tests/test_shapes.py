@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
-from torch.distributions import constraints
+from torch import Tensor, nn
+from torch.distributions import Bernoulli, Independent, Normal, constraints
 
-from probgen import Density, Reparameterized, Sampler, ShapeError
+from probgen import Density, Reparameterized, Sampler, ShapeError, as_model
 from probgen.sampler import using_generator
 from probgen.shapes import batch_shape_of
 
@@ -216,3 +216,37 @@ def test_a_score_that_is_not_one_number_an_event_is_refused() -> None:
 
     with pytest.raises(ShapeError, match=r"expected one number for each event, of shape \(5,\); got shape \(5, 2\)"):
         Forgetful().log_prob(torch.zeros(5, 2))
+
+
+def test_numbers_of_another_type_are_named():
+    class Affine(nn.Module, Density):
+        event_shape, context_shape, support = torch.Size([2]), None, constraints.real
+
+        def __init__(self):
+            super().__init__()
+            self.map = nn.Linear(2, 2)
+
+        def _log_prob(self, x, context):
+            return Normal(0.0, 1.0).log_prob(self.map(x)).sum(-1)
+
+    double = torch.zeros(3, 2, dtype=torch.float64)
+    with pytest.raises(ShapeError, match=r"log_prob: expected x of torch.float32, as .*; got torch.float64\. Use x\.to"):
+        Affine().log_prob(double)
+    assert Affine().double().log_prob(double).dtype == torch.float64
+
+
+def test_a_mistake_of_the_author_stays_what_it_was():
+    class Wrong(Density):
+        event_shape, context_shape, support = torch.Size([2]), None, constraints.real
+
+        def _log_prob(self, x, context):
+            return x @ torch.zeros(3)
+
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        Wrong().log_prob(torch.zeros(4, 2, dtype=torch.float64))
+
+
+def test_not_a_number_has_no_score():
+    score = as_model(Independent(Normal(torch.zeros(2), 1.0), 1)).log_prob(torch.tensor([[0.0, math.nan], [0.0, 0.0]]))
+    assert score.isnan().tolist() == [True, False]
+    assert as_model(Bernoulli(0.5)).log_prob(torch.tensor([math.nan])).item() == -math.inf

@@ -1,42 +1,100 @@
-"""Cases that take turns, so that a busy neighbour hits all of them; ratios within a round, and their medians over rounds."""
+"""Contestants that take turns, so that a busy neighbour hits all of them; rounds under outside load are run again."""
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 
-__all__ = ["Step", "measured", "ratio", "step_times"]
+from benchmarks.support.contest import Contestant
+from benchmarks.support.load import OutsideLoad
+from benchmarks.support.setting import Setting
 
-Step = Callable[[], object]
+__all__ = ["Timing", "measured", "quartiles"]
+
+_TURN = 0.05  # seconds that a turn should take
+_MOST_REPEATS = 200
+_FEWEST = 3  # rounds without which no quartile means anything
+_MOST_LOAD = 0.05  # of all processors' time, to others, in a round that counts
+_PATIENCE = 2.0  # times the row's seconds, in which quiet rounds are waited for
 
 
-def measured(steps: Mapping[str, Step], *, rounds: int, repeats: int, warm_up: int = 2) -> dict[str, list[float]]:
-    """Return the time of a step of each case in each round, in seconds.
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """The time of a step of each contestant in each round that counts.
 
     Args:
-        steps: A step of each case, by name.
-        rounds: How often all take their turn.
-        repeats: Steps of a case in one turn.
-        warm_up: Rounds before these, which do not count.
+        seconds: By contestant, one for each round.
+        disturbed: Rounds that were discarded for outside load.
+        quiet: Whether those that count were free of it; if too few were, the quietest count.
     """
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(warm_up + rounds):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            for _ in range(repeats):
-                step()
-            times[name].append((time.perf_counter() - start) / repeats)
-    return {name: values[warm_up:] for name, values in times.items()}
+
+    seconds: Mapping[str, Sequence[float]]
+    disturbed: int
+    quiet: bool
 
 
-def ratio(times: Mapping[str, list[float]], name: str, other: str) -> str:
-    """Return one case's time as a multiple of another's: the median over rounds, and the quartiles."""
-    ratios = [ours / theirs for ours, theirs in zip(times[name], times[other], strict=True)]
-    low, middle, high = statistics.quantiles(ratios, n=4)
-    return f"{name} / {other}: {middle:.3f} (quartiles {low:.3f} to {high:.3f})"
+def measured(contestants: Mapping[str, Contestant], setting: Setting) -> Timing:
+    """Time contestants that have been warmed up.
+
+    In a round each has a turn: a step that does not count, which brings its data back into the caches, and then as many as
+    fill the turn. The order moves on by one from round to round.
+    """
+    names = list(contestants)
+    repeats = {name: _repeats(contestants[name], setting) for name in names}
+    rounds: list[tuple[float, dict[str, float]]] = []
+    begun = time.perf_counter()
+    while True:
+        shift = len(rounds) % len(names)
+        load = OutsideLoad()
+        times = {name: _turn(contestants[name], repeats[name], setting) for name in (*names[shift:], *names[:shift])}
+        rounds.append((load.share(), times))
+        quiet = sum(share <= _MOST_LOAD for share, _ in rounds)
+        spent = time.perf_counter() - begun
+        if quiet >= setting.rounds or (spent > setting.seconds and quiet >= _FEWEST):
+            break
+        if spent > _PATIENCE * setting.seconds and len(rounds) >= _FEWEST:
+            break
+    kept = sorted(rounds, key=lambda each: each[0])[: max(quiet, _FEWEST)]
+    seconds = {name: [times[name] for _, times in kept] for name in names}
+    return Timing(seconds, disturbed=len(rounds) - len(kept), quiet=quiet >= _FEWEST)
 
 
-def step_times(times: Mapping[str, list[float]]) -> str:
-    """Return the median time of a step of each case."""
-    return ", ".join(f"{name} {1e3 * statistics.median(values):.2f} ms" for name, values in times.items())
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the lower quartile, the median and the upper quartile.
+
+    Example:
+        >>> quartiles([1.0, 2.0, 3.0])
+        (1.5, 2.0, 2.5)
+    """
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, middle, high
+
+
+def _repeats(contestant: Contestant, setting: Setting) -> int:
+    if contestant.clocked:
+        return 1
+    once = _turn(contestant, 1, setting)
+    if once < _TURN:
+        once = min(once, _turn(contestant, 1, setting))
+    return max(1, min(_MOST_REPEATS, round(_TURN / max(once, 1e-6))))
+
+
+def _turn(contestant: Contestant, repeats: int, setting: Setting) -> float:
+    """Return the mean time of a step of one turn."""
+    if contestant.clocked:
+        return statistics.fmean(contestant.step() for _ in range(repeats))
+    if repeats > 1:
+        contestant.step()
+    _wait(contestant, setting)
+    start = time.perf_counter()
+    for _ in range(repeats):
+        contestant.step()
+    _wait(contestant, setting)
+    return (time.perf_counter() - start) / repeats
+
+
+def _wait(contestant: Contestant, setting: Setting) -> None:
+    contestant.finish()
+    setting.synchronize()

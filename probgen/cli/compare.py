@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from probgen.cli import console
-from probgen.cli.config import CONFIG_FILE, RunConfig
+from probgen.cli.config import CONFIG_FILE, RunConfig, made_in_python
 from probgen.errors import CheckpointError
 from probgen.report.numbers import measured
 
@@ -20,6 +21,9 @@ __all__ = ["compare", "evaluation_file"]
 
 _SUBJECT = ("data", "view", "context", "split")
 """What figures are of: runs that agree in these can be compared."""
+
+_SETTINGS = ("seed", "execution")
+"""Settings of training that are shown, besides what each stage used."""
 
 _MARKS = {"exact": "", "lower bound": "≥ ", "upper bound": "≤ ", "estimate": "≈ "}
 
@@ -47,7 +51,7 @@ def compare(
     rows = [["model", *(each.model for each in evaluations)]]
     rows += [[name, *values] for name, values in zip(_SUBJECT, zip(*subjects, strict=True), strict=True)]
     rows += _used(configs)
-    rows += [_row(name, unit, evaluations) for name, unit in dict.fromkeys(_metrics(evaluations))]
+    rows += [_row(name, unit, evaluations) for name, unit in _metrics(evaluations)]
     console.show_table(["", *headings], rows)
     console.write(
         "Values stand with one standard error; ≥ is a lower bound on the quantity, ≤ an upper bound, ≈ an estimate."
@@ -65,11 +69,22 @@ def evaluation_file(folder: Path) -> Path:
     path = folder / "evaluation.json"
     if not path.exists():
         found = f"which holds no {path.name}" if folder.is_dir() else "which does not exist"
-        raise CheckpointError(
-            f"probgen: expected the folder of a finished run; got {folder}, {found}. "
-            f"{f'Finish it: probgen train --resume {folder}' if folder.is_dir() else 'Check the path'}."
-        )
+        raise CheckpointError(f"probgen: expected the folder of a finished run; got {folder}, {found}. {_cure(folder)}.")
     return path
+
+
+def _cure(folder: Path) -> str:
+    """Return how somebody comes to the figures that a folder lacks."""
+    if not folder.is_dir():
+        return "Check the path"
+    if made_in_python(folder):
+        return (
+            "probgen.fit made it in Python: judge it there, "
+            f"probgen.evaluate(model, data).save({str(folder / 'evaluation.json')!r})"
+        )
+    if (folder / CONFIG_FILE).exists():
+        return f"Finish it: probgen train --resume {shlex.quote(str(folder))}"
+    return "Name the folder of a run; `probgen train` makes runs"
 
 
 def _config(folder: Path) -> RunConfig | None:
@@ -84,15 +99,26 @@ def _subject(evaluation: Evaluation, config: RunConfig | None) -> tuple[str, ...
 
 
 def _used(configs: list[RunConfig | None]) -> list[list[str]]:
-    """Return rows of what the runs used: estimator, budget, batch size, learning rate; empty where it was not noted."""
+    """Return rows of what the runs used: estimator, budget, batch size, rate, seed and execution, where it was noted."""
     from probgen.cli.stages import stage_words
 
-    words = [{} if config is None else stage_words(config.stages) for config in configs]
+    words = [
+        {} if config is None else {**stage_words(config.stages), **{name: str(config.training[name]) for name in _SETTINGS}}
+        for config in configs
+    ]
     return [[name, *(each.get(name, "") for each in words)] for name in dict.fromkeys(itertools.chain(*words))]
 
 
 def _metrics(evaluations: list[Evaluation]) -> list[tuple[str, str]]:
-    return [(metric.name, metric.unit) for each in evaluations for metric in each]
+    """Return every figure that one of the runs has, with its unit: likelihoods first, then bits, then all others."""
+    found = dict.fromkeys((metric.name, metric.unit) for each in evaluations for metric in each)
+    units = {"nats": 0, "bits/dim": 1}
+
+    def place(figure: tuple[str, str]) -> tuple[int, bool]:
+        name, unit = figure
+        return units.get(unit, 2), unit in units and name.endswith(("_in_view", "_floor"))
+
+    return sorted(found, key=place)
 
 
 def _row(name: str, unit: str, evaluations: list[Evaluation]) -> list[str]:

@@ -16,7 +16,7 @@ from probgen.files import read_json, write_json
 from probgen.plugin.manager import registry
 from probgen.plugin.options import plain, validate
 
-__all__ = ["CONFIG_FILE", "RunConfig", "usable_cores"]
+__all__ = ["CONFIG_FILE", "RunConfig", "made_in_python", "usable_cores"]
 
 CONFIG_FILE = "config.json"
 
@@ -101,6 +101,11 @@ class RunConfig:
             raise CheckpointError(f"probgen: expected a run folder; got {folder}, which does not exist. Check the path.")
         path = folder / CONFIG_FILE
         if not path.exists():
+            if made_in_python(folder):
+                raise CheckpointError(
+                    f"probgen: expected a run that `probgen train` made; got {folder}, which probgen.fit made in Python and "
+                    f"which has no {CONFIG_FILE}. Go on there: probgen.load, probgen.evaluate, or fit with resume=True."
+                )
             raise CheckpointError(
                 f"probgen: expected a run in {folder}; got a folder without {CONFIG_FILE}. `probgen train` makes runs."
             )
@@ -113,6 +118,18 @@ class RunConfig:
                 f"probgen: expected the configuration of a run in {path}; got {error}. Restore it from a copy."
             ) from error
 
+    def does_as(self, other: RunConfig) -> bool:
+        """Whether another run does the same as this one: both have the same model, data, estimator and settings.
+
+        Threads may differ: they change no more than how sums are rounded.
+        """
+        return self._asked() == other._asked()
+
+    def _asked(self) -> dict[str, Any]:
+        noted = ("command", "created", "versions", "stages")
+        asked = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in noted}
+        return {**asked, "training": {name: value for name, value in self.training.items() if name != "threads"}}
+
     def _check_types(self) -> None:
         for field in ("model_options", "data_options", "estimator_options", "training", "versions"):
             if not isinstance(getattr(self, field), dict):
@@ -121,6 +138,12 @@ class RunConfig:
             raise TypeError("no list under 'stages'")
         if not isinstance(self.model, str) or not isinstance(self.data, str):
             raise TypeError("no name under 'model' or 'data'")
+
+
+def made_in_python(folder: Path) -> bool:
+    """Whether `folder` holds a run, or a model, of which no command knows how it was made."""
+    made = any((folder / name).exists() for name in ("checkpoints", "metrics.csv", "model.json"))
+    return made and not (folder / CONFIG_FILE).exists()
 
 
 def _complete(training: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from probgen.cli.config import RunConfig
 from probgen.cli.toml import overridden, read_description
-from probgen.errors import ConfigurationError
+from probgen.errors import ConfigurationError, UnknownNameError
 
 __all__ = ["configuration", "described"]
 
@@ -37,8 +37,13 @@ def configuration(asked: Mapping[str, dict[str, Any]], path: Path | None, *, com
             described["training"].pop(other, None)
     model, data, estimator, training = (overridden(described[table], given[table]) for table in asked)
     return RunConfig.checked(
-        model=_needed(model, "name", "a model", "Name one: probgen train MODEL; `probgen list models` shows them"),
-        data=_needed(data, "source", "data", "Name them with --data; `probgen list data` shows what is built in"),
+        model=_needed(model, "name", "a model", "Give MODEL, or name in a file's [model]; `probgen list models` shows them"),
+        data=_needed(
+            data,
+            "source",
+            "data",
+            "Give --data SRC, or source in a file's [data]; `probgen list data` shows some",
+        ),
         view=data.pop("view", None),
         context=data.pop("context", None),
         estimator=estimator.pop("name", None),
@@ -52,8 +57,16 @@ def configuration(asked: Mapping[str, dict[str, Any]], path: Path | None, *, com
 
 
 def described(path: Path) -> RunConfig:
-    """Return the checked configuration of the described run at `path` alone; see `configuration`."""
-    return configuration({table: {} for table in _TABLES}, path, command="")
+    """Return the checked configuration of the described run at `path` alone; see `configuration`.
+
+    Of several files, an error says which one it is about.
+    """
+    try:
+        return configuration({table: {} for table in _TABLES}, path, command="")
+    except (ConfigurationError, UnknownNameError) as error:
+        if str(path) in str(error):
+            raise
+        raise type(error)(f"{path}: {error}") from error
 
 
 def _needed(table: dict[str, Any], key: str, what: str, remedy: str) -> str:

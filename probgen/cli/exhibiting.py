@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -39,15 +41,30 @@ def exhibits_of(folders: Sequence[Path], *, n: int, seed: int, beside: Path) -> 
     Raises:
         ConfigurationError: the runs are not all of the same data.
     """
-    exhibits, left_out = [], []
+    shown: list[tuple[Path, Exhibit]] = []
+    left_out = []
     for folder in folders:
         try:
-            exhibits.append(_exhibit(folder, n=n, seed=seed, beside=beside))
+            shown.append((folder, _exhibit(folder, n=n, seed=seed, beside=beside)))
         except ProbgenError as error:
             console.complain(f"{folder} is left out: {error}")
             left_out.append(folder)
+    exhibits = _told_apart(shown)
     _check_same_data(exhibits)
     return exhibits, left_out
+
+
+def _told_apart(shown: Sequence[tuple[Path, Exhibit]]) -> list[Exhibit]:
+    """Return the exhibits under names of their own: several runs of one model are called by their folders as well."""
+    models = Counter(exhibit.name for _, exhibit in shown)
+    names = Counter((exhibit.name, folder.name) for folder, exhibit in shown)
+    exhibits = []
+    for folder, exhibit in shown:
+        if models[exhibit.name] > 1:
+            called = folder.name if names[exhibit.name, folder.name] == 1 else str(folder)
+            exhibit = dataclasses.replace(exhibit, name=f"{exhibit.name}, {called}")
+        exhibits.append(exhibit)
+    return exhibits
 
 
 def _exhibit(folder: Path, *, n: int, seed: int, beside: Path) -> Exhibit:
@@ -70,9 +87,9 @@ def _exhibit(folder: Path, *, n: int, seed: int, beside: Path) -> Exhibit:
 def _draws(opened: OpenedRun, *, n: int, seed: int) -> torch.Tensor:
     """Return `n` draws; of a conditional model, of each label in turn."""
     if opened.view.context_shape is None:
-        return draw(opened.model, opened.view, n, labels=None, seed=seed).events
+        return draw(opened.model, opened.view.frame, n, labels=None, seed=seed).events
     labels = opened.view.source.num_labels or 1
-    draws = draw(opened.model, opened.view, -(-n // labels), labels=",".join(map(str, range(labels))), seed=seed)
+    draws = draw(opened.model, opened.view.frame, -(-n // labels), labels=",".join(map(str, range(labels))), seed=seed)
     return draws.events[torch.linspace(0, len(draws.events) - 1, n).long()]
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from probgen.cli.config import CONFIG_FILE
 from probgen.cli.targets import takes_files
 from probgen.errors import ConfigurationError, ProbgenError
 
@@ -63,9 +65,10 @@ def _make(folder: Path) -> list[Path]:
             "Choose another --run-dir."
         )
     if occupied is not None:
+        resumed = f", or go on with the run in it: probgen train --resume {shlex.quote(str(folder))}"
         raise ConfigurationError(
             f"train: expected an empty or new run folder; got {folder}, which holds {occupied.name}. "
-            f"Choose another --run-dir, or go on with a run that was stopped: probgen train --resume {folder}."
+            f"Choose another --run-dir{resumed if (folder / CONFIG_FILE).exists() else ''}."
         )
     return made
 

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from probgen.cli.config import RunConfig
-from probgen.cli.running import source_of, view_of
+from probgen.cli.running import FRAME, source_of, view_of
 from probgen.cli.settings import reading_options
-from probgen.data import View, as_source
+from probgen.data import Frame, View, as_source
+from probgen.errors import DataError
+from probgen.files import read_json
 from probgen.plugin import parse_assignments, registry
 from probgen.training import load
 
-__all__ = ["OpenedRun", "open_run"]
+__all__ = ["OpenedRun", "open_frame", "open_run"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,3 +62,24 @@ def open_run(folder: Path) -> OpenedRun:
     config = RunConfig.read(folder)
     model = load(folder)
     return OpenedRun(config, model, view_of(source_of(config, folder), model, config))
+
+
+def open_frame(folder: Path) -> tuple[Any, Frame]:
+    """Return the model of the finished run in `folder`, and how it saw its data, which need not be there any more.
+
+    Raises:
+        CheckpointError: there is no run, or it is not finished.
+        DataError: the note of how it saw its data was altered; or there is none, as in older runs, and the data are gone.
+    """
+    RunConfig.read(folder)
+    path = folder / FRAME
+    if not path.exists():
+        opened = open_run(folder)
+        return opened.model, opened.view.frame
+    model = load(folder)
+    try:
+        return model, Frame.from_json(read_json(path))
+    except ValueError as error:  # JSON that is none; DataError is one
+        raise DataError(
+            f"probgen: expected how the run saw its data in {path}; got {error}. Restore it from a copy."
+        ) from error

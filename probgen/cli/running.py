@@ -26,10 +26,11 @@ from probgen.streams import seeded_streams
 from probgen.training import Recipe, Settings, fit, load, planned_recipe, read_metrics
 from probgen.training.checkpoint import read_latest
 
-__all__ = ["carry_out", "seconds_of", "source_of", "view_of"]
+__all__ = ["DATA", "EVALUATION", "FRAME", "carry_out", "seconds_of", "source_of", "view_of"]
 
 EVALUATION = "evaluation.json"
 DATA = "data.json"
+FRAME = "view.json"
 
 
 def carry_out(config: RunConfig, folder: Path, *, resume: bool) -> None:
@@ -55,6 +56,8 @@ def carry_out(config: RunConfig, folder: Path, *, resume: bool) -> None:
     view, plan = view_of(source, model, config), _plan(model, config)
     if leads:
         config = _noted(config, plan, view, folder)
+        if not (folder / FRAME).exists():
+            write_json(folder / FRAME, view.frame.to_json())
     if finished:
         seconds = seconds_of(folder)
     else:

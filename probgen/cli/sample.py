@@ -28,17 +28,22 @@ def sample(
 ) -> None:
     """Draw from the model of RUN.
 
-    Numbers are in the data's own units; a table has the data's column names.
+    Numbers are in the data's own units; a table has the data's column names. The data themselves are needed only for a .png
+    of events that are no pictures, which shows draws beside held-out data.
     """
     if out is not None:
         checked_target(out, endings=(".npz", ".png", ".csv"), command="sample", replace=force)
     from probgen.cli.drawing import as_table, draw, write_draws
-    from probgen.cli.opened import open_run
+    from probgen.cli.opened import open_frame, open_run
+    from probgen.report.tiles import held_out
 
-    opened = open_run(run)
-    draws = draw(opened.model, opened.view, n, labels=context, seed=seed)
+    model, frame = open_frame(run)
+    beside = (
+        held_out(open_run(run).view) if out is not None and out.suffix.lower() == ".png" and not frame.is_image else None
+    )
+    draws = draw(model, frame, n, labels=context, seed=seed)
     if out is None:
-        console.write(as_table(draws, opened.view).rstrip("\n"))
+        console.write(as_table(draws, frame).rstrip("\n"))
         return
-    write_draws(draws, opened.view, out)
+    write_draws(draws, frame, out, beside=beside)
     console.note(f"{len(draws.events)} draws in {out}")

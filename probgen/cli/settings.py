@@ -35,7 +35,7 @@ TRAINING = (
     Option(
         "execution",
         "str",
-        "eager",
+        "auto",
         "How steps are run: as written, as a recorded graph, or compiled.",
         choices=("auto", "eager", "graph", "inductor"),
     ),

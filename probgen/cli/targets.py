@@ -11,7 +11,9 @@ from probgen.errors import ConfigurationError
 __all__ = ["checked_target", "takes_files"]
 
 
-def checked_target(path: Path, *, endings: Sequence[str], command: str, flag: str = "--out", replace: bool = True) -> Path:
+def checked_target(
+    path: Path, *, endings: Sequence[str], command: str, flag: str = "--out", replace: bool = True, make: bool = False
+) -> Path:
     """Return `path` after checking that its ending is known, that its folder takes files, and that nothing is overwritten.
 
     Args:
@@ -20,6 +22,7 @@ def checked_target(path: Path, *, endings: Sequence[str], command: str, flag: st
         command: What is to write it, for messages.
         flag: Where it was named, for messages.
         replace: Whether a file that is there already may be replaced: whether --force was given.
+        make: Whether the command makes the file's folder, so that one above it is looked at where it is not there yet.
 
     Raises:
         ConfigurationError: the file cannot or must not be written.
@@ -28,11 +31,15 @@ def checked_target(path: Path, *, endings: Sequence[str], command: str, flag: st
         raise ConfigurationError(
             f"{command}: expected {flag} to end in {' or '.join(endings)}; got {path}. The ending says how to write it."
         )
-    if not path.parent.is_dir():
+    folder = path.parent
+    while make and not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
         raise ConfigurationError(
-            f"{command}: expected {flag} in a folder that exists; got {path}. Make {path.parent} first."
+            f"{command}: expected {flag} in a folder that exists; got {path}. "
+            + (f"{folder} is a file: choose another folder." if folder.exists() else f"Make {folder} first.")
         )
-    if not takes_files(path.parent):
+    if not takes_files(folder):
         raise ConfigurationError(
             f"{command}: expected {flag} in a folder that can be written; got {path}. Choose another folder."
         )

@@ -29,11 +29,13 @@ class PlannedRun:
 
     Args:
         description: The TOML file.
-        folder: The run folder, which is not there yet.
+        folder: The run folder.
+        begun: Whether the run is in its folder already, and is gone on with.
     """
 
     description: Path
     folder: Path
+    begun: bool = False
 
     @property
     def log(self) -> Path:
@@ -79,8 +81,9 @@ def train_together(plans: Sequence[PlannedRun], *, jobs: int) -> list[PlannedRun
 
 
 def _start(plan: PlannedRun, *, threads: int) -> _Training:
-    console.note(f"training {plan.folder.name}")
-    words = ["train", "--config", str(plan.description), "--run-dir", str(plan.folder)]
+    console.note(f"{'going on with' if plan.begun else 'training'} {plan.folder.name}")
+    new = ["--config", str(plan.description), "--run-dir", str(plan.folder)]
+    words = ["train", *(["--resume", str(plan.folder)] if plan.begun else new)]
     with plan.log.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "probgen", *words],
@@ -122,7 +125,6 @@ def _heed(request: StopRequest, running: Sequence[_Training]) -> None:
     if request.signal_number:
         begun = " and ".join(str(each.plan.folder) for each in running) or "nothing"
         raise InterruptedRunError(
-            f"gallery: stopped by signal {request.signal_number}; what was under way is saved: {begun}. Go on with "
-            "probgen train --resume RUN, and show finished runs by probgen gallery RUN….",
+            f"gallery: stopped by signal {request.signal_number}; what was under way is saved: {begun}.",
             signal_number=request.signal_number,
         )

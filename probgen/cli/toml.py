@@ -26,9 +26,7 @@ def read_description(path: Path) -> Description:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigurationError(
-            f"train: expected a TOML file; got {path} ({error.strerror}). Check the path of --config."
-        ) from error
+        raise ConfigurationError(f"train: expected a TOML file; got {path} ({error.strerror}). Check the path.") from error
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are ones
         raise ConfigurationError(f"train: expected TOML in {path}; got {error}. Correct that line.") from error
     for name, table in content.items():

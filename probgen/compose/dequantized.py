@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,12 @@ from probgen.adapters import as_model
 from probgen.batch import Batch
 from probgen.capabilities import BoundedLikelihood, Reparameterized, require
 from probgen.claims import LowerBound
+from probgen.compose.cells import Cells, Placement
+from probgen.compose.parts import same_support
 from probgen.density import Density
 from probgen.errors import ConfigurationError, ShapeError, SupportError
+from probgen.latent import LatentVariable
+from probgen.pyro_bridge.programs import PLATE, generate, infer
 from probgen.sampler import Sampler
 from probgen.shapes import count
 from probgen.supports import categorical
@@ -21,7 +25,7 @@ from probgen.supports import categorical
 __all__ = ["Dequantized"]
 
 
-class Dequantized(nn.Module, BoundedLikelihood, Sampler):
+class Dequantized(nn.Module, LatentVariable, BoundedLikelihood, Sampler):
     r"""A model of levels $x \in \{0, \dots, L - 1\}^D$ whose probabilities are the volumes of cells of a continuous model.
 
     $$P(x \mid c) = \int_{[0, 1)^D} p(x + u \mid c)\,\mathrm{d}u, \qquad
@@ -30,6 +34,10 @@ class Dequantized(nn.Module, BoundedLikelihood, Sampler):
     The noise $q$ is uniform, or a model that learns where in its cell an event should lie, which tightens the bound.
     What the model puts outside all cells is lost, and the bound holds all the same. Wrap the model in `Standardized` to let
     it see values of the size that it likes.
+
+    The position $x + u$ is a latent, which the level follows from, so whatever trains and judges a `LatentVariable` does
+    so here: `ELBO` maximises the bound above, which with uniform noise is maximum likelihood of dequantised data, and `IWAE`
+    a tighter one. `evaluate` gives the bound and IS-k.
 
     Args:
         model: A `Density` of real values, or a distribution.
@@ -55,20 +63,26 @@ class Dequantized(nn.Module, BoundedLikelihood, Sampler):
         Theis, van den Oord & Bethge (2016), arXiv:1511.01844. Ho et al. (2019), arXiv:1902.00275, for learned noise.
     """
 
+    particles: Literal["fold", "plate", "loop"] = "plate"
+    batch_plate = PLATE
+    inference = ("noise.*",)
+
     def __init__(self, model: Any, *, levels: int, noise: Any = None) -> None:
         super().__init__()
-        self.model: Any = as_model(model)
-        require(self.model, Density, for_what="Dequantized")
-        if self.model.support is not constraints.real:
+        self.continuous: Any = as_model(model)
+        require(self.continuous, Density, for_what="Dequantized")
+        if not same_support(self.continuous.support, constraints.real):
             raise SupportError(
-                f"Dequantized: expected a model of real values; got the support {self.model.support}. Choose another."
+                f"Dequantized: expected a model of real values; got the support {self.continuous.support}. Choose another."
             )
         if levels < 2:
             raise ConfigurationError(f"Dequantized: expected at least 2 levels; got {levels}. A constant needs no model.")
         self.levels = levels
-        self.event_shape, self.context_shape = self.model.event_shape, self.model.context_shape
+        self.event_shape, self.context_shape = self.continuous.event_shape, self.continuous.context_shape
         self.support = constraints.boolean if levels == 2 else categorical(levels)
         self.noise = noise if noise is None else self._checked(noise)
+        self._cells = Cells(self.event_shape, levels=levels)
+        self._placement = Placement(self.event_shape, levels=levels, noise=self.noise)
 
     @property
     def bound_claim(self) -> LowerBound:
@@ -78,9 +92,17 @@ class Dequantized(nn.Module, BoundedLikelihood, Sampler):
     def initialize(self, batch: Batch) -> None:
         """Let the model prepare itself for dequantised events, and the noise for uniform ones."""
         u = torch.rand_like(batch.x, dtype=torch.get_default_dtype())
-        self.model.initialize(Batch(batch.x + u, context=batch.context))
+        self.continuous.initialize(Batch(batch.x + u, context=batch.context))
         if self.noise is not None:
-            self.noise.initialize(Batch(u, context=self._scaled(batch.x)))
+            self.noise.initialize(Batch(u, context=self._placement.scaled(batch.x)))
+
+    def model(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Draw a position from the continuous model and observe the level whose cell it lies in."""
+        generate(self.continuous, self._cells, x, lambda position: position, context)
+
+    def guide(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Draw a position in the cell of the event."""
+        infer(self._placement, x)
 
     def _checked(self, noise: Any) -> Any:
         require(noise, Density, Reparameterized, for_what="Dequantized (noise)")
@@ -90,27 +112,20 @@ class Dequantized(nn.Module, BoundedLikelihood, Sampler):
                 f"Dequantized: expected noise of events {tuple(self.event_shape)} given contexts {tuple(wanted)}; got "
                 f"{tuple(noise.event_shape)} given {noise.context_shape and tuple(noise.context_shape)}. Build it so."
             )
-        if noise.support is not constraints.unit_interval:
+        if not same_support(noise.support, constraints.unit_interval):
             raise SupportError(
                 f"Dequantized: expected noise in the unit interval; got the support {noise.support}. Squash it by a sigmoid."
             )
         return noise
 
-    def _scaled(self, x: Tensor) -> Tensor:
-        return x.reshape(len(x), -1).to(torch.get_default_dtype()) / (self.levels - 1)
-
     def _log_prob_bound(self, x: Tensor, context: Tensor | None) -> Tensor:
-        if self.noise is None:
-            u = torch.rand_like(x, dtype=x.dtype if x.is_floating_point() else torch.get_default_dtype())
-            return self.model.log_prob(x + u, context)
-        u, score = self.noise.rsample_and_log_prob((), self._scaled(x))
-        return self.model.log_prob(x + u, context) - score
+        position, score = self._placement.rsample_and_log_prob((), x)
+        return self.continuous.log_prob(position, context) - score
 
     def _sample(self, n: int, context: Tensor | None) -> Tensor:
-        require(self.model, Sampler, for_what="Dequantized.sample")
-        values = self.model.sample((n,) if context is None else (), context)
-        return values.floor().clamp(0, self.levels - 1)
+        require(self.continuous, Sampler, for_what="Dequantized.sample")
+        return self._cells.holding(self.continuous.sample((n,) if context is None else (), context))
 
     def _capabilities(self) -> frozenset[type]:
         held = super()._capabilities()
-        return held if Sampler in self.model._capabilities() else held - {Sampler}
+        return held if Sampler in self.continuous._capabilities() else held - {Sampler}

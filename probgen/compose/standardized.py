@@ -12,7 +12,7 @@ from probgen.adapters import as_model
 from probgen.batch import Batch
 from probgen.capabilities import BoundedLikelihood, Invertible, Reparameterized, require
 from probgen.claims import Claim
-from probgen.compose.parts import held_by_all
+from probgen.compose.parts import held_by_all, same_support
 from probgen.density import Density
 from probgen.errors import ConfigurationError, SupportError
 from probgen.sampler import Sampler
@@ -51,7 +51,7 @@ class Standardized(nn.Module, Density, Reparameterized, Invertible, BoundedLikel
     def __init__(self, model: Any, *, shift: Tensor | float, scale: Tensor | float) -> None:
         super().__init__()
         self.model: Any = as_model(model)
-        if self.model.support is not constraints.real:
+        if not same_support(self.model.support, constraints.real):
             raise SupportError(
                 f"Standardized: expected a model of real values; got the support {self.model.support}. Transform it first."
             )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from probgen.lazy import resolver
 
 _HOMES = {
+    "Frame": "probgen.data.frame",
     "Source": "probgen.data.source",
     "Split": "probgen.data.split",
     "View": "probgen.data.view",
@@ -17,9 +18,10 @@ _HOMES = {
     "matching_view": "probgen.data.matching",
 }
 
-__all__ = ["Source", "Split", "View", "as_source", "matching_view"]
+__all__ = ["Frame", "Source", "Split", "View", "as_source", "matching_view"]
 
 if TYPE_CHECKING:
+    from probgen.data.frame import Frame
     from probgen.data.loading import as_source
     from probgen.data.matching import matching_view
     from probgen.data.source import Source

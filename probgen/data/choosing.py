@@ -58,12 +58,12 @@ def offered_views(source: Source) -> tuple[str, ...]:
 
 def choose_view(source: Source, name: str | None, *, accepts: Sequence[str] | None, context: str | None) -> View:
     """Return the view called `name`, or the best one for a model; see `Source.view`."""
-    _check_names(name, accepts)
     offered = offered_views(source)
+    _check_names(source, name, accepts, offered)
     accepted = [view for view in offered if not accepts or VIEW_SUPPORTS[view] in accepts]
     if name is None:
         name = _choice(source, offered, accepts)
-    remedy = f"Use --view {accepted[0]}." if accepted else _cure(offered)
+    remedy = f"Choose the view {accepted[0]!r}." if accepted else _cure(offered)
     if name not in offered:
         raise SupportError(
             f"Source.view: expected a view that {source.name}, of kind {source.kind}, offers ({', '.join(offered)}); got "
@@ -91,9 +91,13 @@ def _choice(source: Source, offered: Sequence[str], accepts: Sequence[str] | Non
     )
 
 
-def _check_names(name: str | None, accepts: Sequence[str] | None) -> None:
+def _check_names(source: Source, name: str | None, accepts: Sequence[str] | None, offered: Sequence[str]) -> None:
     if name is not None and name not in VIEW_SUPPORTS:
-        raise UnknownNameError(f"Source.view: expected the name of a view; got {name!r}. {suggest(name, VIEW_SUPPORTS)}")
+        hint = suggest(name, offered)
+        raise UnknownNameError(
+            f"Source.view: expected one of the views that {source.name} offers ({', '.join(offered)}); got {name!r}. "
+            + ("Choose one of these." if hint.startswith("Available") else hint)
+        )
     for support in accepts or ():
         if support not in SUPPORT_NAMES:
             raise SupportError(
@@ -105,11 +109,11 @@ def _check_context(source: Source, context: str | None) -> None:
     if context is None:
         return
     if context != "label":
-        raise UnknownNameError(f"Source.view: expected context to be 'label' or None; got {context!r}. Use context='label'.")
+        raise UnknownNameError(f"Source.view: expected the context 'label' or none; got {context!r}. Choose one of the two.")
     if not source.labels:
         raise DataError(
-            f"Source.view: expected labels in {source.name} for context 'label'; got data without labels. Name the label "
-            "column (label=…), or leave the context out."
+            f"Source.view: expected labels in {source.name} to condition on; got data without any. Say which column of a "
+            "table has them (label=…), or leave the context out."
         )
 
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import abc
 import math
-from typing import final
+from collections.abc import Mapping
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -22,8 +23,9 @@ from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
 
 from probgen.errors import ConfigurationError
+from probgen.supports import levels, named_support, support_name
 
-__all__ = ["Affine", "Identity", "Lens", "Logit", "Renewed", "Threshold"]
+__all__ = ["Affine", "Identity", "Lens", "Logit", "Renewed", "Threshold", "lens_from_json"]
 
 
 class Lens(abc.ABC):
@@ -61,6 +63,10 @@ class Lens(abc.ABC):
     def to_units(self, x: Tensor) -> Tensor:
         """Return events of the view in the data's own units, on their own lattice."""
 
+    @abc.abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """Return what `lens_from_json` makes the lens of again, as JSON types."""
+
     def log_abs_det(self, x: Tensor, event_dims: int) -> Tensor:
         r"""Return $\log|\det \partial v / \partial x|$ at events of the view, `(..., *event) -> (...)`."""
         return torch.zeros(_batch_shape(x, event_dims), dtype=_floating(x), device=x.device)
@@ -83,6 +89,10 @@ class Identity(Lens):
     def to_units(self, x: Tensor) -> Tensor:
         """Return the nearest values of the support."""
         return x.to(_floating(x)).round().clamp(0, self._largest)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the support and the type of the values."""
+        return {"lens": "identity", **_support_to_json(self.support), "integer": self._integer}
 
 
 @final
@@ -107,6 +117,10 @@ class Threshold(Lens):
     def apply(self, rows: Tensor, noise: Tensor | None) -> Tensor:
         """Return the bits as floating point."""
         return rows.to(torch.get_default_dtype())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the threshold."""
+        return {"lens": "threshold", "half": self._half}
 
     def to_units(self, x: Tensor) -> Tensor:
         """Return the nearest bits; a probability becomes the likelier one."""
@@ -135,6 +149,10 @@ class Renewed(Lens):
         """Return bits that are 1 where the noise is below the intensity."""
         draws = _given(noise).mul_(self._full)
         return torch.lt(draws, rows.to(draws.dtype)).to(draws.dtype)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the full intensity."""
+        return {"lens": "renewed", "full": self._full}
 
     def to_units(self, x: Tensor) -> Tensor:
         """Return the nearest bits; a probability becomes the likelier one."""
@@ -170,7 +188,7 @@ class Affine(Lens):
         self.random = self.dequantised = levels is not None
         self.summary = f"dequantised, {summary}" if self.dequantised else summary
         self._shift, self._scale = shift.double(), scale.double()
-        self._levels, self._largest = levels, largest
+        self._levels, self._largest, self._entries, self._purpose = levels, largest, entries, summary
         self._log_det = -float(self._scale.log().expand(entries if scale.ndim == 0 else scale.shape).sum())
         self.rescales = bool((scale != 1).any())
 
@@ -197,6 +215,19 @@ class Affine(Lens):
         """Scale and shift back, and take the level whose cell it is."""
         values = x * self._scale.to(x) + self._shift.to(x)
         return values if self._levels is None else values.floor().clamp(0, self._levels - 1)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return shift and scale, to the last bit, and what else the lens was made of."""
+        return {
+            "lens": "affine",
+            **_support_to_json(self.support),
+            "shift": self._shift.tolist(),
+            "scale": self._scale.tolist(),
+            "entries": self._entries,
+            "levels": "any" if self._levels == math.inf else self._levels,
+            "largest": self._largest,
+            "summary": self._purpose,
+        }
 
     def log_abs_det(self, x: Tensor, event_dims: int) -> Tensor:
         """Return minus the sum of the log-scales."""
@@ -240,6 +271,10 @@ class Logit(Lens):
         unit = (torch.sigmoid(x) - self.margin) / (1 - 2 * self.margin)
         return unit.clamp(0, 1) if self._levels is None else (unit * self._levels).floor().clamp(0, self._levels - 1)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the number of levels."""
+        return {"lens": "logit", "levels": self._levels}
+
     def log_abs_det(self, x: Tensor, event_dims: int) -> Tensor:
         """Return the sum over entries of the log-derivative above."""
         constant = math.log1p(-2 * self.margin) - math.log(self._levels or 1)
@@ -248,6 +283,43 @@ class Logit(Lens):
 
     def _squeezed_logit(self, unit: Tensor) -> Tensor:
         return torch.logit(self.margin + (1 - 2 * self.margin) * unit)
+
+
+def lens_from_json(fields: Mapping[str, Any]) -> Lens:
+    """Return the lens whose `to_json` gave these fields.
+
+    Raises:
+        KeyError: a field is missing.
+        ValueError: there is no such lens, or no such support.
+    """
+    match fields["lens"]:
+        case "identity":
+            return Identity(_support_from_json(fields), integer=fields["integer"])
+        case "threshold":
+            return Threshold(fields["half"])
+        case "renewed":
+            return Renewed(fields["full"])
+        case "logit":
+            return Logit(fields["levels"])
+        case "affine":
+            shift, scale = (torch.tensor(fields[name], dtype=torch.float64) for name in ("shift", "scale"))
+            return Affine(
+                _support_from_json(fields),
+                shift,
+                scale,
+                levels=math.inf if fields["levels"] == "any" else fields["levels"],
+                **{name: fields[name] for name in ("entries", "largest", "summary")},
+            )
+    raise ConfigurationError(f"lens_from_json: expected the name of a lens; got {fields['lens']!r}.")
+
+
+def _support_to_json(support: Constraint) -> dict[str, Any]:
+    name = support_name(support)
+    return {"support": name, "values": levels(support) if name == "categorical" else None}
+
+
+def _support_from_json(fields: Mapping[str, Any]) -> Constraint:
+    return named_support(fields["support"], levels=fields["values"])
 
 
 def _undoable_bits(largest: float) -> int:

@@ -60,7 +60,14 @@ def as_source(data: Any, *, seed: int = 0, **options: Any) -> Source:
         return _registered(data, seed, options)
     reading = ReadingOptions.of({"seed": seed, **options})
     if isinstance(data, str | os.PathLike):
-        return _from_path(data, reading)
+        try:
+            return _from_path(data, reading)
+        except DataError as error:
+            if Path(data).name in str(error):
+                raise
+            # What finds bad values knows the data by their name alone; somebody with several files needs the file.
+            expected, got, rest = str(error).partition("; got ")
+            raise DataError(f"{expected} ({os.fspath(data)}){got}{rest}") from error
     if isinstance(data, Mapping):
         return from_arrays(data, reading, name="data", where="the mapping")
     if isinstance(data, Tensor | np.ndarray):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from typing import final
 
 import torch
 from torch import Tensor
-from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
 
 from probgen.data.alike import alike
+from probgen.data.frame import Frame
 from probgen.data.lenses import Lens
 from probgen.data.source import Source
 from probgen.data.split import Split
-from probgen.errors import DataError, ShapeError, suggest
+from probgen.errors import DataError, suggest
 from probgen.shapes import batch_shape_of
 from probgen.supports import support_name
 
@@ -123,8 +124,7 @@ class View:
         Shapes:
             `(..., *event_shape) -> (..., *event_shape)`.
         """
-        batch_shape_of(x, self.event_shape, "View.to_units", "x")
-        return self._lens.to_units(x)
+        return self.frame.to_units(x)
 
     def log_abs_det(self, x: Tensor) -> Tensor:
         r"""Return $\log|\det \partial v / \partial x|$ at events $v$ of the view, one number per event.
@@ -145,16 +145,24 @@ class View:
         Raises:
             ShapeError: events are no pictures.
         """
-        if not self.is_image:
-            raise ShapeError(
-                f"View.display: expected pictures (channels, height, width); got events of shape {tuple(self.event_shape)} "
-                f"in {self.source.name}. Plot them as points or curves instead."
-            )
-        if self.support is constraints.boolean:
-            return x.to(torch.get_default_dtype()).clamp(0, 1)
-        values = self.to_units(x)
-        low, high = self._display_range()
-        return ((values - low) / max(high - low, torch.finfo(values.dtype).tiny)).clamp(0, 1)
+        return self.frame.display(x)
+
+    @functools.cached_property
+    def frame(self) -> Frame:
+        """What stays of the view without the data: how a model's draws are brought back to the data's own units."""
+        return Frame(
+            source=self.source.name,
+            view=self.name,
+            kind=self.source.kind,
+            event_shape=self.event_shape,
+            levels=self.levels,
+            header=self.header,
+            is_image=self.is_image,
+            label_names=tuple(self.source.label_names),
+            num_labels=None if self.context_shape is None else self.source.num_labels,
+            display_range=self._display_range() if self.is_image else None,
+            lens=self._lens,
+        )
 
     def describe(self) -> str:
         """Return one line that says which view of which data a run takes.

@@ -24,6 +24,7 @@ from probgen.estimators.adversarial_losses import (
     Wasserstein,
 )
 from probgen.estimators.adversarial_penalties import AroundData, Between, GradientPenalty
+from probgen.estimators.numbers import require_whole
 from probgen.shapes import device_of
 
 __all__ = ["Adversarial"]
@@ -94,6 +95,7 @@ class Adversarial(Estimator):
         critic_steps: int = 1,
         penalty: GradientPenalty | None = None,
     ) -> None:
+        require_whole("Adversarial", critic_steps=critic_steps)
         if critic_steps < 1:
             raise ConfigurationError(f"Adversarial: expected critic_steps of at least 1; got {critic_steps}.")
         if critic is not None and not isinstance(critic, nn.Module):

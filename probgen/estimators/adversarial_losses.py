@@ -19,6 +19,7 @@ from probgen.claims import Claim, LowerBound
 from probgen.errors import ConfigurationError, ShapeError
 from probgen.estimator import State
 from probgen.estimators.critics import AutoencodingCritic, Critic
+from probgen.estimators.numbers import require_numbers
 
 __all__ = ["BEGAN", "GameLoss", "Hinge", "LeastSquares", "Minimax", "NonSaturating", "Wasserstein"]
 
@@ -269,6 +270,7 @@ class BEGAN(GameLoss):
 
     def __post_init__(self) -> None:
         for name in ("diversity", "rate"):
+            require_numbers("BEGAN", **{name: getattr(self, name)})
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"BEGAN: expected a positive {name}; got {getattr(self, name)}.")
 

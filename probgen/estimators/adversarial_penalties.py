@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from probgen.errors import ConfigurationError
+from probgen.estimators.numbers import require_numbers
 
 __all__ = ["AroundData", "AtData", "Between", "GradientPenalty", "Place"]
 
@@ -53,6 +54,7 @@ class AroundData(Place):
     batch_coupled = True
 
     def __post_init__(self) -> None:
+        require_numbers(type(self).__name__, spread=self.spread)
         if not self.spread > 0:
             raise ConfigurationError(f"AroundData: expected a positive spread; got {self.spread}. AtData() adds no noise.")
 

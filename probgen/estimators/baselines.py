@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from probgen.batch import Batch
 from probgen.errors import CapabilityError, ConfigurationError
 from probgen.estimator import State
+from probgen.estimators.numbers import require_numbers
 from probgen.nn import MLP
 
 __all__ = ["Baseline", "LeaveOneOut", "Learned", "MovingAverage", "NoBaseline"]
@@ -103,6 +104,7 @@ class MovingAverage(Baseline):
     needs_signals = True
 
     def __init__(self, *, decay: float = 0.8, after: Baseline | None = None) -> None:
+        require_numbers("MovingAverage", decay=decay)
         if not 0 <= decay < 1:
             raise ConfigurationError(f"MovingAverage: expected decay in [0, 1); got {decay}. Use 0.8.")
         if isinstance(after, MovingAverage):

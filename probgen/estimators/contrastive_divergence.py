@@ -13,6 +13,7 @@ from probgen.capabilities import MarkovKernel, UnnormalizedDensity
 from probgen.claims import Biased, Claims, Unbiased
 from probgen.errors import CapabilityError, ConfigurationError
 from probgen.estimator import Estimate, Estimator, Objective, Phase, State, parameters_of
+from probgen.estimators.numbers import require_whole
 
 __all__ = ["ContrastiveDivergence"]
 
@@ -65,6 +66,7 @@ class ContrastiveDivergence(Estimator):
     objective = Objective("energy-gap", "nats", None)
 
     def __init__(self, *, k: int = 1, persistent: bool = False, num_chains: int | None = None) -> None:
+        require_whole("ContrastiveDivergence", k=k, **({} if num_chains is None else {"num_chains": num_chains}))
         if k < 1:
             raise ConfigurationError(f"ContrastiveDivergence: expected k of at least 1; got {k}. A chain has to move.")
         if num_chains is not None and (num_chains < 1 or not persistent):

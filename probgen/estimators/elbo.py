@@ -9,6 +9,7 @@ from probgen.claims import Claim, Claims, LowerBound, Unbiased
 from probgen.errors import ConfigurationError
 from probgen.estimator import Estimate, Estimator, Objective, Phase, State, parameters_of
 from probgen.estimators.divergences import divergence_at
+from probgen.estimators.numbers import require_numbers, require_whole
 from probgen.latent import LatentVariable
 from probgen.pyro_bridge import run_pair
 
@@ -61,6 +62,8 @@ class ELBO(Estimator):
     requires = (LatentVariable,)
 
     def __init__(self, *, beta: float = 1.0, analytic_kl: bool = True, num_particles: int = 1) -> None:
+        require_numbers("ELBO", beta=beta)
+        require_whole("ELBO", num_particles=num_particles)
         if not beta >= 0:
             raise ConfigurationError(f"ELBO: expected beta of at least 0; got {beta}. Use 1 for the evidence lower bound.")
         if num_particles < 1:

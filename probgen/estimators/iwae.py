@@ -12,6 +12,7 @@ from probgen.estimator import Estimate, Estimator, Objective, Phase, State, para
 from probgen.estimators.cut_draws import CutDraws
 from probgen.estimators.importance import effective_particles, log_mean_exp
 from probgen.estimators.iwae_gradients import STL, DReG, ImportanceGradient, Pathwise
+from probgen.estimators.numbers import require_whole
 from probgen.estimators.program_names import INFERENCE, parameters_by_program
 from probgen.latent import LatentVariable
 from probgen.pyro_bridge import run_pair
@@ -63,6 +64,7 @@ class IWAE(Estimator):
     objective = Objective("iwae", "nats", "maximise")
 
     def __init__(self, *, num_particles: int = 5, gradient: ImportanceGradient | None = None) -> None:
+        require_whole("IWAE", num_particles=num_particles)
         if num_particles < 1:
             raise ConfigurationError(f"IWAE: expected num_particles of at least 1; got {num_particles}.")
         self.num_particles = num_particles

@@ -16,6 +16,7 @@ from probgen.errors import ConfigurationError, ShapeError
 from probgen.estimator import Estimate, Estimator, Objective, Phase, State, parameters_of
 from probgen.estimators.kernel_sums import sum_across, sum_at, sum_within
 from probgen.estimators.kernels import Kernel, MultiscaleRBF, median_heuristic
+from probgen.estimators.numbers import require_whole
 
 __all__ = ["MMD", "LinearTime", "Statistic", "UStatistic", "VStatistic"]
 
@@ -154,6 +155,7 @@ class MMD(Estimator):
         block_size: int = 512,
         num_samples: int | None = None,
     ) -> None:
+        require_whole("MMD", block_size=block_size, **({} if num_samples is None else {"num_samples": num_samples}))
         if block_size < 1:
             raise ConfigurationError(f"MMD: expected block_size of at least 1; got {block_size}. Use 512.")
         if num_samples is not None and num_samples < 2:

@@ -14,6 +14,7 @@ from probgen.errors import ConfigurationError
 from probgen.estimator import Estimate, Estimator, Objective, Phase, State, parameters_of
 from probgen.estimators.baselines import Baseline, Learned, LeaveOneOut, MovingAverage, NoBaseline
 from probgen.estimators.learning_signals import learning_signals, scored_sites
+from probgen.estimators.numbers import require_whole
 from probgen.estimators.program_names import GENERATIVE, INFERENCE, parameters_by_program
 from probgen.latent import LatentTrace, LatentVariable
 from probgen.pyro_bridge import run_pair
@@ -75,6 +76,7 @@ class REINFORCE(Estimator):
         self, *, num_particles: int = 2, baseline: Baseline | None = None, normalise_variance: bool = False
     ) -> None:
         self.baseline = LeaveOneOut() if baseline is None else baseline
+        require_whole("REINFORCE", num_particles=num_particles)
         if num_particles < 1:
             raise ConfigurationError(f"REINFORCE: expected num_particles of at least 1; got {num_particles}.")
         if num_particles < self.baseline.fewest_particles:

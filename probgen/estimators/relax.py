@@ -15,6 +15,7 @@ from probgen.estimator import Estimate, Estimator, Objective, Phase, State, para
 from probgen.estimators.control_variates import ControlVariate
 from probgen.estimators.learning_signals import learning_signals
 from probgen.estimators.noisy_draws import NoisyDraws, RelaxedFrom
+from probgen.estimators.numbers import require_numbers, require_whole
 from probgen.estimators.site_runs import SiteRun
 from probgen.estimators.strategies import Reinforce, Reparam
 from probgen.latent import LatentTrace, LatentVariable
@@ -168,6 +169,8 @@ class _Core:
         self, owner: type, *, num_particles: int, temperature: float, scale: float, hidden: tuple[int, ...] | None
     ) -> None:
         name = owner.__name__
+        require_whole(name, num_particles=num_particles)
+        require_numbers(name, temperature=temperature)
         if num_particles < 1:
             raise ConfigurationError(f"{name}: expected num_particles of at least 1; got {num_particles}.")
         if not temperature > 0:

@@ -9,6 +9,7 @@ from probgen.claims import Claim, Claims, Consistent, LowerBound, Unbiased
 from probgen.errors import ConfigurationError
 from probgen.estimator import Estimate, Estimator, Objective, Phase, State
 from probgen.estimators.importance import effective_particles, log_mean_exp
+from probgen.estimators.numbers import require_whole
 from probgen.estimators.program_names import GENERATIVE, INFERENCE, parameters_by_program, parameters_of_program
 from probgen.estimators.site_draws import without_gradient
 from probgen.estimators.wake_sleep import dream_score
@@ -70,6 +71,7 @@ class ReweightedWakeSleep(Estimator):
     objective = Objective("iwae", "nats", "maximise")
 
     def __init__(self, *, num_particles: int = 5, wake_guide: bool = True, sleep_guide: bool = False) -> None:
+        require_whole("ReweightedWakeSleep", num_particles=num_particles)
         if num_particles < 1:
             raise ConfigurationError(
                 f"ReweightedWakeSleep: expected num_particles of at least 1; got {num_particles}. Weights need draws."

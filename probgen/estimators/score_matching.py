@@ -15,6 +15,7 @@ from probgen.capabilities import UnnormalizedDensity
 from probgen.claims import Claim, Claims, Exact, Unbiased
 from probgen.errors import ConfigurationError, SupportError
 from probgen.estimator import Estimate, Estimator, Objective, Phase, State, parameters_of
+from probgen.estimators.numbers import require_whole
 from probgen.supports import support_name
 
 __all__ = ["ExactTrace", "ScoreMatching", "SlicedTrace", "Trace"]
@@ -74,6 +75,7 @@ class SlicedTrace(Trace):
     gaussian: bool = False
 
     def __post_init__(self) -> None:
+        require_whole("SlicedTrace", num_projections=self.num_projections)
         if self.num_projections < 1:
             raise ConfigurationError(f"SlicedTrace: expected num_projections of at least 1; got {self.num_projections}.")
 

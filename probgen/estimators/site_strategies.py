@@ -14,6 +14,7 @@ from probgen.claims import Biased, Claim, Claims, Heuristic, LowerBound, Unbiase
 from probgen.errors import ConfigurationError
 from probgen.estimator import Estimate, Estimator, Objective, Phase, State, parameters_of
 from probgen.estimators.baselines import Baseline, LeaveOneOut
+from probgen.estimators.numbers import require_whole
 from probgen.estimators.site_runs import SiteRun
 from probgen.estimators.strategies import Enumerate, Reinforce, Reparam, Strategy
 from probgen.latent import LatentVariable
@@ -92,6 +93,7 @@ class SiteStrategies(Estimator):
         analytic_kl: bool = True,
         max_assignments: int = 4096,
     ) -> None:
+        require_whole("SiteStrategies", num_particles=num_particles, max_assignments=max_assignments)
         if num_particles < 1 or max_assignments < 1:
             raise ConfigurationError(
                 f"SiteStrategies: expected num_particles and max_assignments of at least 1; got {num_particles} and "

@@ -10,6 +10,7 @@ from torch import Tensor
 from probgen.errors import CapabilityError, ConfigurationError
 from probgen.estimator import State
 from probgen.estimators.baselines import Baseline, NoBaseline
+from probgen.estimators.numbers import require_numbers, require_whole
 from probgen.estimators.relaxations import relaxation_of
 from probgen.estimators.site_draws import without_gradient
 from probgen.pyro_bridge import Drawn, Statement
@@ -122,6 +123,8 @@ class Relax(Strategy):
         hard: bool = False,
     ) -> None:
         final = temperature if final_temperature is None else final_temperature
+        require_numbers("Relax", temperature=temperature, final_temperature=final)
+        require_whole("Relax", anneal_steps=anneal_steps)
         if not (temperature > 0 and final > 0):
             raise ConfigurationError(
                 f"Relax: expected temperatures above 0; got {temperature} and {final}. Use 1 and 0.5, say."

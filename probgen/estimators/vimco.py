@@ -14,6 +14,7 @@ from probgen.errors import ConfigurationError
 from probgen.estimator import Estimate, Estimator, Objective, Phase, State, parameters_of
 from probgen.estimators.importance import effective_particles, log_mean_exp
 from probgen.estimators.learning_signals import scored_sites
+from probgen.estimators.numbers import require_whole
 from probgen.latent import LatentVariable
 from probgen.pyro_bridge import run_pair
 
@@ -60,6 +61,7 @@ class VIMCO(Estimator):
     objective = Objective("iwae", "nats", "maximise")
 
     def __init__(self, *, num_particles: int = 5) -> None:
+        require_whole("VIMCO", num_particles=num_particles)
         if num_particles < 2:
             raise ConfigurationError(
                 f"VIMCO: expected num_particles of at least 2; got {num_particles}. Use REINFORCE for one particle."

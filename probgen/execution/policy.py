@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import torch
@@ -24,16 +24,16 @@ Execution = Literal["auto", "eager", "graph", "inductor"]
 
 EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
 
-_WORTH_RECORDING = 200
-"""Runs of a phase from which on `auto` records it: recording takes as long as some hundred steps of a small model. It is a
-count and not a time, so that a run repeats."""
+_WORTH_RECORDING = 1_000
+"""Runs of a phase from which on `auto` records it: recording takes 0.1 to 1 second, which steps of a millisecond earn
+back in about so many. It is a count and not a time, so that a run repeats."""
 
 
 def check_execution(name: str) -> None:
     """Raise `ConfigurationError` unless `name` is a way to run phases."""
     if name not in EXECUTIONS:
         raise ConfigurationError(
-            f"fit: expected execution auto, eager, graph or inductor; got {name!r}. Leave it out for eager."
+            f"fit: expected execution auto, eager, graph or inductor; got {name!r}. Leave it out for auto."
         )
 
 
@@ -72,6 +72,25 @@ class PhaseExecution:
             compiler = "inductor" if execution == "inductor" else None
             self._staged = StagedPhase(phase, model, estimator, parameters, autocast=autocast, compiler=compiler)
         self.chosen: Execution = execution if execution != "auto" else "eager" if self._staged is None else "graph"
+
+    @property
+    def in_words(self) -> str:
+        """How the phase runs, for a person."""
+        return (
+            "as written" if self.chosen == "eager" else f"from a recorded graph{' (inductor)' * (self.chosen == 'inductor')}"
+        )
+
+    def history(self) -> dict[str, Any]:
+        """Return how the phase runs, and what that depends on in the steps to come, as JSON values."""
+        return {"chosen": self.chosen, "recorded": {} if self._staged is None else self._staged.history()}
+
+    def load_history(self, history: Mapping[str, Any]) -> None:
+        """Run as an earlier process did, and go on counting where it stopped."""
+        self.chosen = history["chosen"]
+        if self.chosen == "eager":
+            self._staged = None
+        elif self._staged is not None:
+            self._staged.load_history(history["recorded"])
 
     def __call__(self, batch: Batch, state: State) -> Results:
         """Run the phase and return its estimate and gradients."""

@@ -51,6 +51,7 @@ def rewrite(graph: GraphModule) -> dict[str, int]:
                 with graph.graph.inserting_before(node):
                     new = rule.replace(graph.graph, node)
                 new.meta.setdefault("val", node.meta.get("val"))
+                new.meta["stands_for"] = node.name
                 node.replace_all_uses_with(new)
                 graph.graph.erase_node(node)
                 count += 1

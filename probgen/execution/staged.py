@@ -2,54 +2,72 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import dataclasses
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from probgen.batch import Batch
 from probgen.errors import StagingError
 from probgen.estimator import Phase, State
+from probgen.execution.comparison import TOLERANCE, agree, agree_somewhere, outcome_of, rewritten_agrees
+from probgen.execution.eager import EagerPhase
 from probgen.execution.program import Program, Results
+from probgen.execution.reach import Reach
+from probgen.execution.refusals import refuse_captured, refuse_changes
+from probgen.execution.rehearsal import Rehearsal
 from probgen.execution.rewrites import rewrite
 from probgen.execution.tracing import trace
-from probgen.streams import preserved_streams
+from probgen.execution.watch import Watch, form_of
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule
 
 __all__ = ["StagedPhase"]
 
-_MOST_CHANGES = 8
-_TOLERANCE = 1e-4
+_KEPT = 8
+"""Graphs that are kept; the one that was not used for longest goes first."""
+_RUNS_PER_RECORDING = 500
+"""Runs that a phase must have made for each recording after the first few: about what earns back one."""
 
-_PLAIN = (bool, int, float, str)
-
-_Layout = tuple[Any, ...]
+_Key = tuple[Any, ...]
 _Runner = Callable[..., Sequence[Tensor]]
+
+
+@dataclasses.dataclass(eq=False)
+class _Recording:
+    """A graph that is in use, and what tells that it must not be used any more."""
+
+    program: Program
+    run: _Runner
+    watch: Watch
 
 
 class StagedPhase:
     """A phase whose whole gradient is recorded as a graph of tensor operations, and replayed from then on.
 
-    What a phase reads must be tensors: parameters, buffers, batch, state, and draws from torch's global streams. These stay
-    inputs of the graph. Python values are constants in it; when an attribute of the estimator changes, the graph is recorded
-    again. Before a graph is used it is compared once with the program itself, on copies.
+    Tensors that stand in an attribute, an entry of a list or a dictionary, or a closure are inputs of the graph, and outputs
+    where the phase puts others in their place; so are batch and state. Draws come from torch's global streams, or from
+    generators that the phase holds. Python values are constants in the graph; where one changes, the graph is recorded
+    again. Before a graph is used it is compared with the program itself.
 
     Args:
         phase: What is run.
         model: What the phase is given.
-        estimator: Whose phase it is: its attributes are watched, and what it learns is among the inputs.
+        estimator: Whose phase it is.
         parameters: What the gradient is taken by.
         autocast: Dtype of automatic mixed precision, or None.
         compiler: `"inductor"` to compile the graph; None to replay it as it is.
         rewrites: Whether to replace operations by faster ones, which round, and draw, differently.
 
     Raises:
-        StagingError: when first run, if the phase cannot be recorded; the message names the line.
+        StagingError: when first run, if the phase cannot be recorded, the message names the line; at a later run, if it
+            would have to be recorded again and again.
     """
 
     def __init__(
@@ -65,169 +83,169 @@ class StagedPhase:
     ) -> None:
         self._phase, self._model, self._estimator = phase, model, estimator
         self._parameters = parameters
+        self._eager = EagerPhase(phase, model, parameters, autocast=autocast)
         self._autocast = autocast
         self._compiler = compiler
         self._rewrites = rewrites
-        self._runs: dict[_Layout, tuple[Program, _Runner]] = {}
-        self._watch: _Watch | None = None
-        self._changes = 0
+        self._recordings: OrderedDict[_Key, _Recording] = OrderedDict()
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._current: tuple[_Key, _Recording] | None = None
+        self._runs, self._count = 0, 0
 
     def __call__(self, batch: Batch, state: State) -> Results:
-        """Run the phase and return its estimate and gradients; buffers that it changes are changed."""
-        if self._watch is None or not self._watch.unchanged:
-            self._record_anew()
+        """Run the phase and return its estimate and gradients; what it changes is changed."""
         layout = _layout_of(batch, state)
-        if layout not in self._runs:
-            self._runs[layout] = self._recorded(batch, state)
-        program, run = self._runs[layout]
+        recording = self._still_good(layout)
+        if recording is None:
+            recording = self._found(layout, batch, state)
+            self._current = layout, recording
+        inputs = recording.program.inputs(batch, state)
+        if not recording.watch.fits(inputs):
+            recording = self._found(layout, batch, state)
+            self._current = layout, recording
+            inputs = recording.program.inputs(batch, state)
         with torch.no_grad():
-            return program.results(run(*program.inputs(batch, state)))
+            results = recording.program.results(recording.run(*inputs))
+        self._runs += 1
+        return results
 
-    def _record_anew(self) -> None:
-        if self._watch is not None and self._changes == _MOST_CHANGES:
+    def history(self) -> dict[str, Any]:
+        """Return what decides whether the phase is recorded again, as JSON values."""
+        return {"runs": self._runs, "recordings": self._count, "known": list(self._known)}
+
+    def load_history(self, history: Mapping[str, Any]) -> None:
+        """Go on counting where another process stopped."""
+        self._runs, self._count = history["runs"], history["recordings"]
+        self._known = OrderedDict.fromkeys(history["known"])
+
+    def _still_good(self, layout: _Key) -> _Recording | None:
+        """Return the graph of the last run, if nothing changed since but numbers."""
+        if self._current is None or self._current[0] != layout or not self._current[1].watch.unchanged():
+            return None
+        return self._current[1]
+
+    def _found(self, layout: _Key, batch: Batch, state: State) -> _Recording:
+        """Return the graph for things as they are now, recorded if need be."""
+        reach = Reach(self._roots())
+        key = _key_of(reach, layout)
+        recording = self._recordings.get(key)
+        if recording is None:
+            with _disable_current_modes():  # whoever watches operations is to see the replay's, not these
+                recording, reach = self._recorded(batch, state)
+            key = _key_of(reach, layout)
+        else:
+            recording.watch = Watch(reach)
+        self._count_recording(_digest(reach, layout), reach)
+        self._recordings[key] = recording
+        self._recordings.move_to_end(key)
+        while len(self._recordings) > _KEPT:
+            self._recordings.popitem(last=False)
+        return recording
+
+    def _count_recording(self, digest: str, reach: Reach) -> None:
+        """Note which graph is in use, and refuse to go on where there is a new one too often.
+
+        Which ones were known is kept over a resume, so that a run that was killed gives up where the other one does.
+        """
+        if digest not in self._known:
+            self._count += 1
+        self._known[digest] = None
+        self._known.move_to_end(digest)
+        while len(self._known) > _KEPT:
+            self._known.popitem(last=False)
+        if self._count > _KEPT + self._runs // _RUNS_PER_RECORDING:
+            before = None if self._current is None else self._current[1].watch.reach.difference(reach)
+            what = f"a new {before}" if before else "another shape"
             raise StagingError(
-                f"staging: expected attributes that stay as they are between steps; got a new {self._watch.changed} for "
-                f"the {_MOST_CHANGES}th time. Keep what changes at every step in the estimator's state."
+                f"staging: expected attributes and shapes that stay as they are between steps; got {what}, for the "
+                f"{self._count}th recording in {self._runs} runs. Keep what changes at every step in the estimator's state."
             )
-        self._changes += self._watch is not None
-        self._runs.clear()
-        self._watch = _Watch(self._model, self._estimator, getattr(self._estimator, "learned", None))
 
-    def _recorded(self, batch: Batch, state: State) -> tuple[Program, _Runner]:
-        learned = getattr(self._estimator, "learned", None)
-        modules = (self._model, learned)
-        program = Program(self._phase, self._model, modules, self._parameters, batch, state, autocast=self._autocast)
+    def _roots(self) -> dict[str, Any]:
+        """Return where everything that the phase can reach begins, by names for messages."""
+        run = self._phase.estimate if self._phase.estimate is not None else self._phase.update
+        return {
+            type(self._model).__name__: self._model,
+            type(self._estimator).__name__: self._estimator,
+            "learned": getattr(self._estimator, "learned", None),
+            self._phase.name: run,
+        }
+
+    def _recorded(self, batch: Batch, state: State) -> tuple[_Recording, Reach]:
+        rehearsal = Rehearsal(self._eager, batch, state, self._roots())
+        try:
+            return self._traced(rehearsal, batch, state), rehearsal.reach
+        except BaseException:
+            rehearsal.undo()
+            raise
+
+    def _traced(self, rehearsal: Rehearsal, batch: Batch, state: State) -> _Recording:
+        name, reach = self._phase.name, rehearsal.reach
+        program = Program(self._phase, self._model, reach.places, self._parameters, batch, state, autocast=self._autocast)
         inputs = program.inputs(batch, state)
-        with _disable_current_modes():  # whoever watches operations is to see the replay's, not these
-            graph = trace(program, inputs)
-            _refuse_captured(graph, inputs, self._phase.name)
-            _compare(program, graph, inputs, self._phase.name)
-            if self._rewrites:
-                rewrite(graph)
-        return program, _compiled(graph) if self._compiler == "inductor" else graph.forward
-
-
-class _Watch:
-    """Notices new values of attributes: of an estimator, of objects that it holds, of a model and of each of its parts."""
-
-    def __init__(self, *roots: Any) -> None:
-        self._seen = [(owner, attributes, list(attributes.values())) for owner, attributes in _attributes(roots)]
-        self._parts = [
-            (attributes, names, operator.itemgetter(*names), operator.itemgetter(*names)(attributes))
-            for attributes, names in _plain_attributes(roots)
-        ]
-
-    @property
-    def unchanged(self) -> bool:
-        """Whether every attribute has the value that it had."""
-        try:
-            same = all(get(attributes) == values for attributes, _, get, values in self._parts)
-        except KeyError:  # one was deleted
-            return False
-        return same and all(
-            len(attributes) == len(values) and all(map(operator.is_, attributes.values(), values))
-            for _, attributes, values in self._seen
-        )
-
-    @property
-    def changed(self) -> str:
-        """The names of the attributes that changed, for a message."""
-        held = (
-            f"{owner}.{name}"
-            for owner, attributes, values in self._seen
-            for name, now, then in zip(attributes, attributes.values(), values, strict=False)
-            if now is not then
-        )
-        parts = (
-            name
-            for attributes, names, _, values in self._parts
-            for name, then in zip(names, values, strict=True)
-            if attributes.get(name) != then
-        )
-        return ", ".join((*held, *parts))
-
-
-def _attributes(roots: Sequence[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the attributes of the roots and of the plain objects that they hold; of modules, the roots alone."""
-    waiting, met = list(roots), set()
-    while waiting:
-        thing = waiting.pop()
-        if id(thing) in met or not hasattr(thing, "__dict__") or isinstance(thing, type):
-            continue
-        met.add(id(thing))
-        yield type(thing).__name__, vars(thing)
-        for value in vars(thing).values():
-            inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else [value]
-            waiting += [part for part in inner if _is_plain_object(part)]
-
-
-def _plain_attributes(roots: Sequence[Any]) -> Iterator[tuple[dict[str, Any], list[str]]]:
-    """Yield the attributes of every part of the modules among the roots, with the names of those that are plain values.
-
-    There are many parts, so they are compared by one call each.
-    """
-    for root in roots:
-        for part in root.modules() if isinstance(root, nn.Module) else ():
-            # `training` comes twice, so that there are always two names and `itemgetter` returns a tuple
-            names = [name for name, value in vars(part).items() if isinstance(value, _PLAIN)]
-            yield vars(part), ["training", *names]
-
-
-def _is_plain_object(value: Any) -> bool:
-    return type(value).__module__.partition(".")[0] not in ("builtins", "torch") and not isinstance(
-        value, nn.Module | Tensor
-    )
-
-
-def _layout_of(batch: Batch, state: State) -> _Layout:
-    fields = (batch.x, batch.context, batch.mask, batch.index)
-    return (
-        *(None if tensor is None else _form(tensor) for tensor in fields),
-        *((name, _form(tensor)) for name, tensor in batch.named.items()),
-        *((name, _form(tensor)) for name, tensor in state.items()),
-    )
-
-
-def _form(tensor: Tensor) -> tuple[Any, ...]:
-    return tensor.shape, tensor.dtype, tensor.device, tensor.stride()
-
-
-def _refuse_captured(graph: GraphModule, inputs: Sequence[Tensor], name: str) -> None:
-    """Raise `StagingError` if a graph reads one of its inputs behind their back, where no gradient would flow to it."""
-    known = {id(tensor) for tensor in inputs}
-    for node in graph.graph.nodes:
-        if node.op == "get_attr" and id(getattr(graph, str(node.target), None)) in known:
-            raise StagingError(
-                f"staging: expected phase {name!r} to take parameters and buffers from the model that it is given; got one "
-                "that keeps them elsewhere, where no gradient follows them. Ask the model for them in `estimate`."
-            )
-
-
-def _compare(program: Program, graph: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor], name: str) -> None:
-    """Run program and graph on copies, with the same draws.
-
-    Raises:
-        StagingError: their results differ.
-    """
-    answers = []
-    for run in (program, graph):
-        copies = [tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in inputs]
-        try:
-            with preserved_streams(), torch.set_grad_enabled(run is program):
-                answers.append([tensor.detach() for tensor in (*run(*copies), *copies)])
-        except RuntimeError as error:  # tensors without values that tracing left in some cache
-            raise StagingError(
-                f"staging: expected phase {name!r} to run twice alike; got {type(error).__name__} after it was recorded."
-            ) from error
-    for expected, got in zip(*answers, strict=True):
-        scale = expected.abs().max() if expected.numel() else 0
-        if not torch.allclose(expected, got, rtol=_TOLERANCE, atol=_TOLERANCE * float(scale), equal_nan=True):
+        graph = trace(program, [tensor if tensor.is_leaf else tensor.detach() for tensor in inputs])
+        refuse_changes(rehearsal, Reach(self._roots()), name)
+        rehearsal.put_back()
+        refuse_captured(graph, inputs, name)
+        expected, got = rehearsal.outcome(program, inputs), outcome_of(graph.forward, inputs, reach)
+        on_processor = all(tensor.device.type == "cpu" for tensor in inputs)
+        if not agree(expected, got, gradients=program.gradients, tolerance=0.0 if on_processor else 10 * TOLERANCE):
             raise StagingError(
                 f"staging: expected phase {name!r} to be a function of tensors; got other results from its graph than from "
                 "the program, as if something else than tensors and torch's random streams went into it."
             )
+        run = self._made_fast(graph, inputs, reach, program.gradients)
+        return _Recording(program, run, Watch(reach))
+
+    def _made_fast(self, graph: GraphModule, inputs: Sequence[Tensor], reach: Reach, gradients: int) -> _Runner:
+        """Return what runs a rewritten, and compiled, copy of a graph, after comparing it with the graph."""
+        if self._rewrites:
+            rewritten = _copied(graph)
+            if any(rewrite(rewritten).values()):
+                if not rewritten_agrees(graph, rewritten, inputs, reach, gradients=gradients):
+                    raise StagingError(_differs(self._phase.name, "rewriting operations of its graph"))
+                graph = rewritten
+        if self._compiler is None:
+            return graph.forward
+        # torch's own random numbers, so that compiled and interpreted draw alike
+        compiled = torch.compile(graph, fullgraph=True, dynamic=False, options={"fallback_random": True})
+        if not agree_somewhere(graph.forward, compiled, inputs, reach, gradients=gradients):
+            raise StagingError(_differs(self._phase.name, "compiling its graph"))
+        return compiled
 
 
-def _compiled(graph: Any) -> _Runner:
-    """Compile a graph by inductor, with torch's own random numbers."""
-    return torch.compile(graph, fullgraph=True, dynamic=False, options={"fallback_random": True})
+def _differs(name: str, why: str) -> str:
+    return (
+        f"staging: expected phase {name!r} to give the same numbers after {why}, but for rounding; got others. Use another "
+        "execution, and report this to whoever maintains the model."
+    )
+
+
+def _copied(graph: GraphModule) -> GraphModule:
+    """Return a graph with the same nodes, by the same names, that reads the same constants."""
+    nodes = fx.Graph()
+    output = nodes.graph_copy(graph.graph, {})
+    nodes.output(output)
+    return fx.GraphModule(graph, nodes)
+
+
+def _layout_of(batch: Batch, state: State) -> _Key:
+    fields = (batch.x, batch.context, batch.mask, batch.index)
+    return (
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+        *(None if tensor is None else form_of(tensor) for tensor in fields),
+        *((name, form_of(tensor)) for name, tensor in batch.named.items()),
+        *((name, form_of(tensor)) for name, tensor in state.items()),
+    )
+
+
+def _key_of(reach: Reach, layout: _Key) -> _Key:
+    return layout, tuple(form_of(tensor) for tensor, _ in reach.places), tuple(reach.tokens)
+
+
+def _digest(reach: Reach, layout: _Key) -> str:
+    """Return the key as a few letters that are the same in another process."""
+    forms = [form_of(tensor) for tensor, _ in reach.places]
+    found = [token[:2] for token in reach.tokens]
+    return hashlib.blake2b(repr((layout, forms, found)).encode(), digest_size=8).hexdigest()

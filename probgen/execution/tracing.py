@@ -18,7 +18,7 @@ from probgen.streams import preserved_streams
 if TYPE_CHECKING:
     from torch.fx import GraphModule, Node
 
-__all__ = ["tidy", "trace"]
+__all__ = ["draws", "tidy", "trace"]
 
 _LIBRARIES = ("torch", "pyro")
 
@@ -61,11 +61,12 @@ def tidy(graph: GraphModule) -> None:
     for node in graph.graph.nodes:
         if node.target is torch.ops.aten.detach.default:  # nothing is differentiated any more
             node.replace_all_uses_with(node.args[0])
-    graph.graph.eliminate_dead_code(is_impure_node=lambda node: node.is_impure() or _draws(node))
+    graph.graph.eliminate_dead_code(is_impure_node=lambda node: node.is_impure() or draws(node))
     graph.recompile()
 
 
-def _draws(node: Node) -> bool:
+def draws(node: Node) -> bool:
+    """Return whether a node draws random numbers."""
     return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
 
 

@@ -9,7 +9,7 @@ import torch
 from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
-from probgen.errors import CapabilityError, ConfigurationError, UnknownNameError
+from probgen.errors import CapabilityError, ConfigurationError, ShapeError, UnknownNameError
 from probgen.estimator import Estimator
 from probgen.plugin.binding import Binding, check_fits, filling, make
 from probgen.plugin.manager import registry
@@ -53,6 +53,7 @@ def build(
     Raises:
         UnknownNameError: no plugin registers the name.
         ConfigurationError: an option is unknown or invalid, or neither or both of data and shapes are given.
+        ShapeError: a shape is no sequence of whole numbers.
         SupportError: the model does not accept the support.
         PluginLoadError: the model's module cannot be imported.
     """
@@ -68,7 +69,7 @@ def build(
             f"context_shape; got {', '.join(given) or 'none of them'}. Give one of the two."
         )
     constraint = named_support(support) if isinstance(support, str) else support
-    return make(registered, Binding(torch.Size(event_shape), _size(context_shape), constraint), values)
+    return make(registered, Binding(_shape(event_shape, "event_shape"), _size(context_shape), constraint), values)
 
 
 def rebuild(provenance: Provenance) -> Model:
@@ -117,7 +118,7 @@ def resolve(
         >>> resolve(Normal(0.0, 1.0), event_shape=(3,), support=constraints.real).event_shape
         torch.Size([3])
     """
-    binding = Binding(torch.Size(event_shape), _size(context_shape), support)
+    binding = Binding(_shape(event_shape, "event_shape"), _size(context_shape), support)
     part = as_slot(part, owner="resolve", path="part")
     if isinstance(part, Slot):
         return make(registry().model(part.name), binding, part.options)
@@ -159,4 +160,17 @@ def _bind_to_data(spec: ModelSpec, data: Any, view: str | None, context: str | N
 
 
 def _size(shape: Sequence[int] | None) -> torch.Size | None:
-    return None if shape is None else torch.Size(shape)
+    return None if shape is None else _shape(shape, "context_shape")
+
+
+def _shape(shape: Any, name: str) -> torch.Size:
+    """Return a shape as torch has it.
+
+    Raises:
+        ShapeError: it is no sequence of whole numbers.
+    """
+    try:
+        return torch.Size(shape)
+    except TypeError as error:
+        one = f"({shape},) for {shape} entries" if isinstance(shape, int) else "(2,) for two entries"
+        raise ShapeError(f"build: expected {name} as a sequence of whole numbers; got {shape!r}. Write {one}.") from error

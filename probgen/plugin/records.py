@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import sys
 from typing import Any, Generic, Literal, TypeVar
 
-from probgen.errors import PluginLoadError
+from probgen.errors import PluginLoadError, suggest
 from probgen.plugin.specs import Spec
 
 __all__ = ["PluginInfo", "PluginProblem", "Registered"]
@@ -106,9 +107,18 @@ class Registered(Generic[SpecType]):
         except Exception as error:  # whatever a plugin's module raises is the plugin's trouble, and is said to be
             raise PluginLoadError(
                 f"{self.spec.name} ({self.origin}): expected its {field} at {import_string!r}; "
-                f"got {type(error).__name__}: {error}. Reinstall or update {self.distribution}."
+                f"got {type(error).__name__}: {error}. {self._cure(error, module, field)}"
             ) from error
         return value
+
+    def _cure(self, error: Exception, module: str, field: str) -> str:
+        """Return what helps against an import that failed: another spelling, where the spec may have the wrong one."""
+        if isinstance(error, AttributeError) and error.name and error.obj is sys.modules.get(module):
+            own = [name for name, value in vars(error.obj).items() if getattr(value, "__module__", None) == module]
+            return f"{suggest(error.name, own)} Correct {field} in the spec."
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}."):
+            return f"Correct {field} in the spec, or reinstall {self.distribution}."
+        return f"Reinstall or update {self.distribution}."
 
     def load_class(self, contract: type[Contract]) -> type[Contract]:
         """Import and return the target, which is to be a class that fulfils `contract`.

@@ -17,10 +17,12 @@ PLATE = "data"
 """Name of the plate over the batch."""
 
 
-def generate(prior: Density, decoder: Density, x: Tensor, given: Callable[[Tensor], Tensor]) -> None:
-    """Draw a code `z` from `prior` for each example, and observe `x` from `decoder` at the context `given(z)`."""
+def generate(
+    prior: Density, decoder: Density, x: Tensor, given: Callable[[Tensor], Tensor], context: Tensor | None = None
+) -> None:
+    """Draw a code `z` from `prior` at `context` for each example; observe `x` from `decoder` at the context `given(z)`."""
     with pyro.plate(PLATE, len(x)):
-        z = pyro.sample("z", prior.given())
+        z = pyro.sample("z", prior.given(context))
         pyro.sample("x", decoder.given(given(z)), obs=x)
 
 

@@ -8,6 +8,7 @@ from html import escape
 
 from matplotlib.figure import Figure
 
+from probgen.data import View
 from probgen.report.exhibit import Exhibit, alike
 from probgen.report.gallery_tables import best_likelihood, costs, likelihoods, marked, notes, qualities
 from probgen.report.page import document, section
@@ -57,14 +58,21 @@ def gallery_page(exhibits: Sequence[Exhibit], *, command: str = "") -> str:
 
 
 def _tiles(exhibits: Sequence[Exhibit]) -> list[tuple[Tile, Exhibit | None]]:
-    """Return a tile for each model, and one of data, without a model, after each group of comparable ones."""
+    """Return a tile for each model, and one of data, without a model, after the last group of those that see them so."""
     tiles: list[tuple[Tile, Exhibit | None]] = []
-    for group in alike(exhibits):
+    groups = alike(exhibits)
+    seen_as = [_seen_as(group[0].view) for group in groups]
+    for number, group in enumerate(groups):
         tiles += [(Tile(each.name, each.view, each.samples, MODEL), each) for each in group]
-        view = group[0].view
-        title = "held-out data" if view.lossless else f"held-out data, {view.name}"
-        tiles.append((Tile(title, view, held_out(view), DATA), None))
+        if seen_as[number] not in seen_as[number + 1 :]:
+            view = group[0].view
+            tiles.append((Tile(seen_as[number], view, held_out(view), DATA), None))
     return tiles
+
+
+def _seen_as(view: View) -> str:
+    """Return what data are called as a view shows them."""
+    return "held-out data" if view.lossless else f"held-out data, {view.name}"
 
 
 def _figure(tile: Tile, exhibit: Exhibit | None) -> str:

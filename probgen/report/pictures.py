@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from probgen.data import View
+from probgen.data import Frame, View
 from probgen.report.style import DATA, MODEL, figure, name_axes, styled
 
 __all__ = ["compared", "draws_grid", "picture_grid", "picture_rows", "show"]
@@ -19,7 +19,7 @@ __all__ = ["compared", "draws_grid", "picture_grid", "picture_rows", "show"]
 _MOST_HISTOGRAMS = 12
 
 
-def compared(view: View, samples: Tensor, data: Tensor) -> Figure:
+def compared(view: Frame | View, samples: Tensor, data: Tensor) -> Figure:
     """Return the model's samples beside held-out data, in the way that suits what they are.
 
     Pictures become grids; events of two entries points in the plane; others a histogram for each entry, the first twelve.
@@ -36,7 +36,7 @@ def compared(view: View, samples: Tensor, data: Tensor) -> Figure:
         return _points(view, ours, theirs) if ours.shape[1] == 2 else _histograms(view, ours, theirs)
 
 
-def draws_grid(view: View, events: Tensor) -> Figure:
+def draws_grid(view: Frame | View, events: Tensor) -> Figure:
     """Return pictures as one grid, about as wide as high.
 
     Args:
@@ -51,7 +51,7 @@ def draws_grid(view: View, events: Tensor) -> Figure:
     return made
 
 
-def picture_rows(view: View, rows: Sequence[tuple[str, Tensor]]) -> Figure:
+def picture_rows(view: Frame | View, rows: Sequence[tuple[str, Tensor]]) -> Figure:
     """Return rows of pictures, each with its name on the left; all rows have as many pictures.
 
     Args:
@@ -107,7 +107,7 @@ def show(axes: Axes, grid: np.ndarray) -> None:
         spine.set_visible(False)
 
 
-def _grids(view: View, samples: Tensor, data: Tensor) -> Figure:
+def _grids(view: Frame | View, samples: Tensor, data: Tensor) -> Figure:
     made = figure(9.0, 4.7)
     across = math.isqrt(min(len(samples), len(data), 64))
     named = (("Samples of the model", samples), ("Held-out data", data))
@@ -117,11 +117,11 @@ def _grids(view: View, samples: Tensor, data: Tensor) -> Figure:
     return made
 
 
-def _columns(view: View, events: Tensor) -> np.ndarray:
+def _columns(view: Frame | View, events: Tensor) -> np.ndarray:
     return view.to_units(events).flatten(1).detach().cpu().double().numpy()
 
 
-def _points(view: View, samples: np.ndarray, data: np.ndarray) -> Figure:
+def _points(view: Frame | View, samples: np.ndarray, data: np.ndarray) -> Figure:
     made = figure(9.0, 4.6)
     named = (("Samples of the model", samples, MODEL), ("Held-out data", data, DATA))
     # The data set the frame: a single sample far away must not hide the shape of the rest.
@@ -137,7 +137,7 @@ def _points(view: View, samples: np.ndarray, data: np.ndarray) -> Figure:
     return made
 
 
-def _histograms(view: View, samples: np.ndarray, data: np.ndarray) -> Figure:
+def _histograms(view: Frame | View, samples: np.ndarray, data: np.ndarray) -> Figure:
     shown = min(data.shape[1], _MOST_HISTOGRAMS)
     across = min(4, shown)
     down = -(-shown // across)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,6 +24,8 @@ _ACROSS = 6
 _SHOWN = _ACROSS * _ACROSS
 _SEAM = 0.3
 """Grey between pictures: black or white would run into theirs."""
+_TITLE = 36
+"""Letters of a title that stand in a line above a tile."""
 _SIDE = 420
 """Pixels of a tile, about."""
 
@@ -75,7 +78,7 @@ def tiles_picture(tiles: Sequence[Tile], *, across: int = 4) -> Figure:
         for place, axes in enumerate(made.subplots(down, across, squeeze=False).flat):
             if place < len(tiles):
                 _draw(axes, tiles[place])
-                axes.set_title(tiles[place].title)
+                axes.set_title(textwrap.fill(tiles[place].title, _TITLE))
             else:
                 axes.remove()
     return made

@@ -7,6 +7,8 @@ a module made the call, and in autograd and vmap too. A dispatch mode sees them 
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,9 +18,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from probgen.testing.answers import Answerer
-from probgen.testing.failures import NotEnumerable
-from probgen.testing.jumps import COMPARISONS, JUMPS, Smooth
-from probgen.testing.monotone import MONOTONE, monotone_steps
+from probgen.testing.failures import HiddenRandomness, NotEnumerable
+from probgen.testing.jumps import COMPARISONS, SHAPE_ONLY, Smooth, jumps
+from probgen.testing.monotone import MONOTONE, ROUNDED, monotone_steps
 from probgen.testing.script import Script
 from probgen.testing.uniforms import Uniforms
 
@@ -27,11 +29,30 @@ __all__ = ["ScriptedNoise"]
 _MOVES = ("clone", "_to_copy", "_unsafe_view", "cat", "stack", "repeat", "flip", "index", "index_select")
 """Operations that put elements elsewhere and change none."""
 
-_SHAPE_ONLY = ("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty")
-"""Operations that read no element."""
+_REVERSED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq", "ne": "ne"}
+"""What each comparison is with its operands exchanged."""
 
 _SWITCHES = {"dropout_p": 0.0, "train": False, "training": False}
 """Arguments that turn a random operation into a deterministic one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Operation:
+    """What there is to know of an operation of torch."""
+
+    name: str
+    random: bool
+    writes: tuple[str, ...]
+    """The names of the arguments that it writes to."""
+
+    @staticmethod
+    @functools.cache
+    def of(func: Any) -> _Operation:
+        return _Operation(
+            name=func.overloadpacket.__name__,
+            random=torch.Tag.nondeterministic_seeded in func.tags,
+            writes=tuple(argument.name for argument in func._schema.arguments if argument.is_write),
+        )
 
 
 class ScriptedNoise(TorchDispatchMode):
@@ -54,8 +75,12 @@ class ScriptedNoise(TorchDispatchMode):
     def __init__(self, script: Script, *, nodes: int, position: float = 0.0) -> None:
         super().__init__()
         self._uniforms = Uniforms(script, nodes=nodes, position=position)
-        self._smooth = Smooth()
+        self._smooth = Smooth(script)
         self._answerer = Answerer(script, self._uniforms, nodes=nodes)
+        self.refusal: NotEnumerable | HiddenRandomness | None = None
+        """Why the program cannot be enumerated, if it cannot."""
+        self.generators: dict[int, tuple[torch.Generator, int]] = {}
+        """The generators that were drawn from, apart from the global one, each with its seed at the first draw."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -66,8 +91,15 @@ class ScriptedNoise(TorchDispatchMode):
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Answer `func` if it is random or looks at uniform noise; else run it."""
-        kwargs = dict(kwargs or {})
-        if torch.Tag.nondeterministic_seeded in func.tags:
+        try:
+            return self._dispatch(func, args, dict(kwargs or {}))
+        except (NotEnumerable, HiddenRandomness) as refusal:
+            self.refusal = self.refusal or refusal
+            raise
+
+    def _dispatch(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        call = _Operation.of(func)
+        if call.random:
             arguments = _by_name(func, args, kwargs)
             if not any(name in arguments and arguments[name] == off for name, off in _SWITCHES.items()):
                 return self._answer(func, args, kwargs, arguments)
@@ -75,10 +107,25 @@ class ScriptedNoise(TorchDispatchMode):
             return func(*args, **kwargs)
         tensors = _tensors((*args, *kwargs.values()))
         undecided = self._undecided(tensors)
+        moved = self._smooth.touched(tensors) if call.writes else set()
         result = self._look(func, args, kwargs, undecided) if undecided else func(*args, **kwargs)
-        if self._smooth:
-            self._smooth.follow(func.overloadpacket.__name__, tensors, *_tensors(result))
+        if self._smooth and (touched := moved | self._smooth.touched(tensors)):
+            outputs = _tensors(result)
+            if call.writes:
+                named = _by_name(func, args, kwargs)
+                outputs += _tensors([named.get(name) for name in call.writes])
+            self._smooth.follow(call.name, kwargs, touched, outputs, result)
         return result
+
+    def forbid(self, tensor: Tensor, reader: str) -> None:
+        """Refuse the program if `tensor` holds noise of a continuous law, which `reader` would see.
+
+        Raises:
+            NotEnumerable: it does.
+        """
+        if self._undecided([tensor]) or self._smooth.touched([tensor]):
+            self.refusal = NotEnumerable(f"noise of a continuous law that is read by {reader}")
+            raise self.refusal
 
     def read(self, result: Any) -> None:
         """Say, after the block, that `result` is what the program returns: noise in it becomes numbers."""
@@ -93,34 +140,48 @@ class ScriptedNoise(TorchDispatchMode):
         return [tensor for tensor in tensors if self._uniforms.labels(tensor) is not None] if self._uniforms else []
 
     def _answer(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], arguments: Mapping[str, Any]) -> Any:
-        args, kwargs = tree_map_only(
-            torch.Generator, lambda _: None, (args, kwargs)
-        )  # the caller's stream stays where it is
+        generator = arguments.get("generator")
+        if generator is not None:  # its stream stays where it is
+            self.generators.setdefault(id(generator), (generator, generator.initial_seed()))
+            args, kwargs = tree_map_only(torch.Generator, lambda _: None, (args, kwargs))
         name = func.overloadpacket.__name__
+        inputs = _tensors(arguments.get("input"))
+        self._settle(inputs, str(func))
         result = self._answerer.answer(name, arguments, func(*args, **kwargs), str(func))
+        outputs = _tensors(result)
         if "normal" in name or "randn" in name:  # nodes from the first; of uniform noise, what was not only compared
-            for tensor in _tensors(result):
+            for tensor in outputs:
                 self._smooth.add(tensor)
+        elif inputs:  # dropout keeps what it was given, apart from its mask
+            self._smooth.follow(name, {}, self._smooth.touched(inputs), outputs[:1], result)
         return result
 
     def _look(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], undecided: list[Tensor]) -> Any:
         """Run an operation that has undecided uniform elements among its arguments."""
         name = func.overloadpacket.__name__
-        if name in _SHAPE_ONLY or func.is_view:
+        if name in SHAPE_ONLY:
             return func(*args, **kwargs)
-        if not func._schema.is_mutable:
+        if func.is_view:
+            return self._view(func, args, kwargs)
+        if not _Operation.of(func).writes:
             if name in _MOVES:
                 return self._move(func, args, kwargs)
-            if name in COMPARISONS and len(undecided) == 1:
+            if name in _REVERSED and len(undecided) == 1:
                 return self._compare(func, args)
             if name in MONOTONE and len(undecided) == 1:
                 derived = self._derive(func, args, kwargs, undecided[0])
                 if derived is not None:
                     return derived
-        if name.removesuffix("_") in JUMPS:
+        if jumps(name, kwargs, orders=True):
             raise NotEnumerable(f"uniform noise where a result jumps, by {func}")
         self._settle(undecided, str(func))
         return func(*args, **kwargs)
+
+    def _view(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = func(*args, **kwargs)
+        if any(view.dtype != args[0].dtype for view in _tensors(result)):
+            raise NotEnumerable(f"uniform noise whose bits are read, by {func}")
+        return result
 
     def _derive(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], noise: Tensor) -> Tensor | None:
         """Run an operation that is monotone in each element of the noise, which stays undecided; None if it is not."""
@@ -128,30 +189,40 @@ class ScriptedNoise(TorchDispatchMode):
         if bool((labels < 0).any()):
             return None
         output = func(*args, **kwargs)
-        steps = monotone_steps(func.overloadpacket.__name__, _by_name(func, args, kwargs), noise, output.shape)
-        if steps is None:
+        steps = monotone_steps(func.overloadpacket.__name__, _by_name(func, args, kwargs), noise, output)
+        if steps is None or not self._uniforms.derive(output, labels.expand(output.shape), steps):
             return None
-        self._uniforms.derive(output, labels.expand(output.shape), steps)
         return output
 
     def _compare(self, func: Any, args: tuple[Any, ...]) -> Tensor:
+        """Answer a comparison of noise with something that is none."""
         noise_first = isinstance(args[0], Tensor) and self._uniforms.labels(args[0]) is not None
         noise, threshold = args[:2] if noise_first else args[1::-1]
         labels = self._labels(noise)
         if bool((labels < 0).any()):
             raise NotEnumerable(f"a comparison of a tensor that is uniform noise in part, by {func}")
         answer = func(*args)
-        threshold = torch.as_tensor(threshold, dtype=torch.float64, device="cpu")
-        below = self._uniforms.below(labels.expand(answer.shape), threshold.expand(answer.shape), str(func))
-        wanted = COMPARISONS[func.overloadpacket.__name__] == noise_first
-        return answer.copy_(below if wanted else ~below)
+        precision = torch.result_type(*args[:2])
+        threshold = torch.as_tensor(threshold, dtype=torch.float64, device="cpu").to(precision).to(torch.float64)
+        name = func.overloadpacket.__name__ if noise_first else _REVERSED[func.overloadpacket.__name__]
+        labels, threshold = labels.expand(answer.shape), threshold.expand(answer.shape)
+        if name in COMPARISONS:
+            below, including = COMPARISONS[name]
+            found = self._uniforms.below(labels, threshold, str(func), including=including)
+            return answer.copy_(found if below else ~found & ~threshold.isnan())
+        found = self._uniforms.at(labels, threshold, str(func))
+        return answer.copy_(found if name == "eq" else ~found)
 
     def _move(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         output = func(*args, **kwargs)
         if func.overloadpacket.__name__ in ("clone", "_to_copy"):
-            if not output.is_floating_point():
+            labels = self._labels(args[0])
+            if not output.is_floating_point() or output.element_size() < 4:
                 raise NotEnumerable(f"uniform noise where a result jumps, by {func}")
-            self._uniforms.relabel(output, self._labels(args[0]))
+            if output.element_size() < args[0].element_size() and bool((labels >= 0).all()):
+                self._uniforms.derive(output, labels, [ROUNDED] * output.numel())
+            else:
+                self._uniforms.relabel(output, labels)
         else:
             moved = tree_map_only(Tensor, self._labels, args[0]), *args[1:]
             self._uniforms.relabel(output, func(*moved, **kwargs))
@@ -163,9 +234,12 @@ class ScriptedNoise(TorchDispatchMode):
 
 
 def _tensors(tree: Any) -> list[Tensor]:
-    """Return the tensors in nested lists, tuples and dicts; what torch has for this takes longer than an operation."""
+    """Return the tensors in nested lists, tuples and dicts, apart from the zeros of forward mode, which have no memory.
+
+    What torch has for this takes longer than an operation.
+    """
     if isinstance(tree, Tensor):
-        return [tree]
+        return [] if tree._is_zerotensor() else [tree]
     if isinstance(tree, dict):
         tree = tree.values()
     elif not isinstance(tree, list | tuple):

@@ -9,10 +9,15 @@ Normal variables take the nodes of a Gauss-Hermite rule, which is exact for poly
 nodes. Two rules that disagree show that the program is not smooth in them. Uniform variables are first cut where the program
 compares them, or monotone functions of them, with something; on the rest a Gauss-Legendre rule is used if it computes with
 them. So the relaxation of a bit and its threshold, of one and the same noise, are integrated piece by piece.
+
+Whatever tells Python, or a truth value, where smooth noise lies is refused, since no rule sees what happens between its
+nodes. That is the limit of quadrature, too: a continuous function that is constant but for a bump or a pair of steps which
+is narrower than the distance of nodes, a tenth of a uniform variable or half of a deviation, is taken for a constant.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import random
@@ -27,12 +32,13 @@ from probgen.testing.dispatch import ScriptedNoise
 from probgen.testing.failures import HiddenRandomness, NotEnumerable
 from probgen.testing.law import FiniteLaw
 from probgen.testing.moments import Accumulator, Moments, Outputs
+from probgen.testing.reading import Watch
 from probgen.testing.script import Script
 
 __all__ = ["Replay", "exact_expectation", "exact_law", "replays_identically"]
 
-_RULES = (12, 16)
-"""Nodes of the two quadrature rules."""
+_RULES = (11, 16)
+"""Nodes of the two quadrature rules: of one an odd number, since all even rules overlook a step next to the middle."""
 
 _DISAGREEMENT = 1e-6
 """Rules that are farther apart say nothing; nearer ones say how far to trust them, which single precision limits too."""
@@ -58,12 +64,15 @@ def exact_expectation(fn: Callable[[], Any], *, max_paths: int = 20_000, rules: 
     Args:
         fn: Returns a tensor, a dict of tensors or a sequence of tensors, of the same shapes at every call.
         max_paths: Refuse programs with more paths. With quadrature it holds for each of the two rules.
-        rules: Nodes of these for each variable; the second gives the result, the first says how far to trust it.
+        rules: Nodes of these for each variable; the second gives the result, the first says how far to trust it. The
+            second is given one node more if both are even or both odd, for then they would err alike where a step is near
+            the middle.
 
     Raises:
         NotEnumerable: an operation is neither discrete nor normal nor uniform (exponential, gamma), the paths are too many,
-            the two rules disagree by more than 1e-6 of the result's size (1e-5 for float32), or something jumps in what
-            was computed from uniform variables.
+            the two rules disagree by more than 1e-6 of the result's size (1e-5 for float32), something jumps in what was
+            computed from normal or uniform variables, Python reads it as a number or branches on it, half precision rounds
+            it, or rounding decides a comparison.
         HiddenRandomness: something else than torch operations decides the result: another library's random stream, state
             that survives a call, a seed that is set inside.
 
@@ -83,6 +92,7 @@ def exact_expectation(fn: Callable[[], Any], *, max_paths: int = 20_000, rules: 
         >>> exact_expectation(rectified).mean
         tensor([0.3750], dtype=torch.float64)
     """
+    rules = rules[0], rules[1] + (rules[0] + rules[1] + 1) % 2
     coarse, smooth = _moments(fn, max_paths=max_paths, nodes=rules[0])
     if not smooth:
         return coarse.moments()
@@ -150,7 +160,7 @@ def replays_identically(fn: Callable[[], Any], *, paths: int = 4, seed: int = 0)
     for _ in range(paths):
         script = Script(max_paths=math.inf, pick=lambda weights: stream.choices(range(len(weights)), weights)[0])
         try:
-            _replay(fn, script, _run(fn, script, nodes=_RULES[0]), nodes=_RULES[0])
+            _run_twice(fn, script, nodes=_RULES[0])
         except HiddenRandomness as problem:
             return Replay(identical=False, reason=problem.reason)
     return Replay(identical=True)
@@ -176,10 +186,11 @@ def _walk(fn: Callable[[], Any], *, max_paths: int, nodes: int) -> Iterator[tupl
     paths, share = 0, 0.0
     more = True
     while more:
-        outputs = _run(fn, script, nodes=nodes)
+        if paths & (paths + 1) == 0:  # the first, third, seventh, …: few, and unlike each other
+            outputs = _run_twice(fn, script, nodes=nodes, watched=True)
+        else:
+            outputs, _ = _run(fn, script, nodes=nodes)
         paths, share = paths + 1, share + script.share
-        if paths & (paths - 1) == 0:  # the first, second, fourth, …: few, and unlike each other
-            _replay(fn, script, outputs, nodes=nodes)
         yield outputs, script
         more = script.advance()
         projected = max(paths / share, paths + 1)
@@ -187,32 +198,58 @@ def _walk(fn: Callable[[], Any], *, max_paths: int, nodes: int) -> Iterator[tupl
             raise NotEnumerable(f"about {projected:.2g} paths, above max_paths={max_paths}")
 
 
-def _run(fn: Callable[[], Any], script: Script, *, nodes: int, position: float = 0.0) -> Outputs:
+def _run(
+    fn: Callable[[], Any], script: Script, *, nodes: int, position: float = 0.0, watched: bool = False
+) -> tuple[Outputs, list[tuple[torch.Generator, int]]]:
+    """Run the present path; return its outputs, and the generators that it drew from, each with its seed."""
     script.start()
     with preserved_streams():
         torch.default_generator.manual_seed(_SENTINEL)
-        with ScriptedNoise(script, nodes=nodes, position=position) as noise:
-            result = fn()
+        scripted = ScriptedNoise(script, nodes=nodes, position=position)
+        with scripted as noise, Watch(noise.forbid) if watched else contextlib.nullcontext():
+            try:
+                result = fn()
+            finally:
+                if noise.refusal:  # which the program may have caught
+                    raise noise.refusal
         noise.read(result)
         if torch.initial_seed() != _SENTINEL:
             raise HiddenRandomness("sets the seed of torch's global stream, so that its draws do not vary")
     script.finish()
-    return Outputs.of(result)
+    return Outputs.of(result), list(noise.generators.values())
 
 
-def _replay(fn: Callable[[], Any], script: Script, outputs: Outputs, *, nodes: int) -> None:
-    """Run the present path again and compare with its `outputs`."""
+def _run_twice(fn: Callable[[], Any], script: Script, *, nodes: int, watched: bool = False) -> Outputs:
+    """Run the present path, and again to compare; if `watched`, see to it that nothing reads noise unseen."""
+    outputs, generators = _run(fn, script, nodes=nodes)
     python, legacy = random.getstate(), np.random.get_state(legacy=False)
     choices = len(script)
-    again = _run(fn, script, nodes=nodes, position=_FAR_END)
+    with _reseeded([generator for generator, _ in generators]):
+        again, used = _run(fn, script, nodes=nodes, position=_FAR_END, watched=watched)
     if len(script) > choices:
         raise HiddenRandomness("makes more random choices when it is run again on the same draws")
     if random.getstate() != python:
         raise HiddenRandomness("draws from Python's global random stream")
     if not _same_state(legacy, np.random.get_state(legacy=False)):
         raise HiddenRandomness("draws from numpy's global random stream")
+    if not {seed for _, seed in generators}.isdisjoint({seed for _, seed in used} - {_SENTINEL}):
+        raise HiddenRandomness("sets the seed of a generator, so that its draws do not vary")
     if not outputs.agrees_with(again):
         raise HiddenRandomness("returns another result when it is run again on the same draws")
+    return outputs
+
+
+@contextlib.contextmanager
+def _reseeded(generators: list[torch.Generator]) -> Iterator[None]:
+    """Within the block generators have another seed, unless the block sets it."""
+    states = [generator.get_state() for generator in generators]
+    for generator in generators:
+        generator.manual_seed(_SENTINEL)
+    try:
+        yield
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
 
 
 def _same_state(one: Any, other: Any) -> bool:
@@ -225,12 +262,13 @@ def _compared(coarse: Moments, fine: Moments, *, tolerance: float, rules: tuple[
     """Return the finer moments, with how far the coarser ones are from them.
 
     Raises:
-        NotEnumerable: the means are farther apart than `tolerance`.
+        NotEnumerable: the means are farther apart than `tolerance`, or only one of them is a number.
     """
     size = fine.size
-    error = _largest(fine.mean - coarse.mean) / size
-    variance_error = _largest(fine.variance - coarse.variance) / size**2
-    if error > tolerance:
+    known = fine.mean.isfinite() | coarse.mean.isfinite()
+    error = _largest((fine.mean - coarse.mean)[known]) / size
+    variance_error = _largest((fine.variance - coarse.variance)[known]) / size**2
+    if not error <= tolerance:
         raise NotEnumerable(
             f"noise that the result is not smooth in ({rules[0]} and {rules[1]} nodes disagree by {error:.1e})"
         )

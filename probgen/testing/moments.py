@@ -57,8 +57,9 @@ class Moments:
 
     @property
     def size(self) -> float:
-        """The largest mean or deviation of a coordinate."""
+        """The largest mean or deviation of a coordinate, among those that are finite."""
         found = torch.cat([self.mean.abs(), self.variance.sqrt()])
+        found = found[found.isfinite()]
         return max(found.max().item(), _SMALLEST) if found.numel() else _SMALLEST
 
     def __getitem__(self, name: str) -> Moments:

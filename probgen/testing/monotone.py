@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["MONOTONE", "Monotone", "monotone_steps"]
+__all__ = ["MONOTONE", "ROUNDED", "Monotone", "monotone_steps"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,47 +19,60 @@ class Monotone:
 
     Args:
         apply: The function.
-        invert: Its inverse. Beyond the function's range it is the end of the domain that lies on that side.
+        invert: Its inverse: the function is below a number just where its argument is below the inverse there, or above if
+            the function falls. Beyond the function's range that is the end of the domain that lies on that side.
         rising: Whether the function rises.
+        invert_including: The same of "at most" in place of "below"; `invert` itself unless the function is flat somewhere.
+        domain: Where the function is a number.
+        exact: Whether its value is never rounded.
     """
 
     apply: Callable[[float], float]
     invert: Callable[[float], float]
     rising: bool = True
+    invert_including: Callable[[float], float] | None = None
+    domain: tuple[float, float] = (-math.inf, math.inf)
+    exact: bool = False
+
+    def preimage(self, value: float, *, including: bool) -> float:
+        """Return where the function has the value, as an end of the set of arguments below, or `including` the value."""
+        return (self.invert_including if including and self.invert_including else self.invert)(value)
 
 
-def monotone_steps(name: str, arguments: Mapping[str, Any], noise: Tensor, shape: torch.Size) -> list[Monotone] | None:
+def monotone_steps(name: str, arguments: Mapping[str, Any], noise: Tensor, output: Tensor) -> list[Monotone] | None:
     """Return what an operation applies to its noise, one function for each element of the result.
 
     Args:
         name: The operation's short name, one of `MONOTONE`.
         arguments: What it is called with, by the names of its schema.
         noise: Which of the arguments is the noise.
-        shape: Of the result.
+        output: The result, for its shape and precision.
 
     Returns:
         The functions; None where these arguments make none of it.
 
     Example:
         >>> u = torch.rand(2)
-        >>> steps = monotone_steps("rsub", {"self": u, "other": torch.tensor([1.0, 3.0]), "alpha": 1}, u, u.shape)
+        >>> steps = monotone_steps("rsub", {"self": u, "other": torch.tensor([1.0, 3.0]), "alpha": 1}, u, u)
         >>> [(step.apply(0.25), step.invert(0.75), step.rising) for step in steps]
         [(0.75, 0.25, False), (2.75, 2.25, False)]
-        >>> monotone_steps("div", {"self": 1.0, "other": u}, u, u.shape) is None
+        >>> monotone_steps("div", {"self": 1.0, "other": u}, u, u) is None
         True
+        >>> (step, _) = monotone_steps("clamp_min", {"self": u, "min": 0.5}, u, u)
+        >>> step.preimage(0.5, including=False), step.preimage(0.5, including=True)
+        (-inf, 0.5)
     """
     if name in _ALONE:
-        return None if arguments.get("eps") is not None else [_ALONE[name]] * math.prod(shape)
-    if name == "clamp":
-        low, high = (_numbers(arguments[end], shape, default) for end, default in (("min", -math.inf), ("max", math.inf)))
-        return [_clamped(*ends) for ends in zip(low, high, strict=True)]
+        return None if arguments.get("eps") is not None else [_ALONE[name]] * output.numel()
+    if name in _CLAMPS:
+        return _clamps(name, arguments, noise, output)
     first = arguments["self"] is noise
-    others = _numbers(arguments["other" if first else "self"], shape, 0.0)
+    others = _numbers(arguments["other" if first else "self"], output, 0.0)
+    if not all(map(math.isfinite, others)) or arguments.get("alpha", 1) != 1:
+        return None
     if name in ("mul", "div"):
         possible = all(others) and (name == "mul" or (first and arguments.get("rounding_mode") is None))
-        return [_scaled(other if name == "mul" else 1 / other) for other in others] if possible else None
-    if arguments.get("alpha", 1) != 1:
-        return None
+        return [_scaled(other) if name == "mul" else _divided(other) for other in others] if possible else None
     if name == "add":
         return [_shifted(other) for other in others]
     subtracted = first == (name == "rsub")
@@ -91,17 +104,25 @@ def _logit(value: float) -> float:
 
 
 _ALONE = {
-    "log": Monotone(_log, _exp),
+    "log": Monotone(_log, _exp, domain=(0.0, math.inf)),
     "exp": Monotone(_exp, _log),
-    "log1p": Monotone(_log1p, _expm1),
-    "logit": Monotone(_logit, _sigmoid),
+    "log1p": Monotone(_log1p, _expm1, domain=(-1.0, math.inf)),
+    "logit": Monotone(_logit, _sigmoid, domain=(0.0, 1.0)),
     "sigmoid": Monotone(_sigmoid, _logit),
-    "neg": Monotone(lambda value: -value, lambda value: -value, rising=False),
+    "neg": Monotone(lambda value: -value, lambda value: -value, rising=False, exact=True),
 }
 """Operations of one argument."""
 
-MONOTONE = frozenset({*_ALONE, "clamp", "add", "sub", "rsub", "mul", "div"})
+_CLAMPS = ("clamp", "clamp_min", "clamp_max", "maximum", "minimum", "relu")
+"""Operations that return one of their arguments, or 0."""
+
+_ARITHMETIC = ("add", "sub", "rsub", "mul", "div")
+
+MONOTONE = frozenset({*_ALONE, *_CLAMPS, *_ARITHMETIC})
 """Operations that are monotone in each element of one argument alone, or can be."""
+
+ROUNDED = Monotone(lambda value: value, lambda value: value)
+"""What a change of precision does."""
 
 
 def _shifted(by: float) -> Monotone:
@@ -112,21 +133,44 @@ def _scaled(by: float) -> Monotone:
     return Monotone(lambda value: value * by, lambda value: value / by, rising=by > 0)
 
 
+def _divided(by: float) -> Monotone:
+    return Monotone(lambda value: value / by, lambda value: value * by, rising=by > 0)
+
+
 def _mirrored(at: float) -> Monotone:
     return Monotone(lambda value: at - value, lambda value: at - value, rising=False)
 
 
+def _clamps(name: str, arguments: Mapping[str, Any], noise: Tensor, output: Tensor) -> list[Monotone] | None:
+    """Return how each element of the noise is cut off, whichever argument of the operation it is."""
+    first = arguments["self"] is noise
+    if name in ("maximum", "minimum"):
+        bound = _numbers(arguments["other" if first else "self"], output, 0.0)
+        low, high = (bound, None) if name == "maximum" else (None, bound)
+    elif name == "relu":
+        low, high = _numbers(0.0, output, 0.0), None
+    elif first:
+        low, high = (_numbers(arguments.get(end), output, at) for end, at in (("min", -math.inf), ("max", math.inf)))
+    else:
+        return None
+    low = low or _numbers(-math.inf, output, 0.0)
+    high = high or _numbers(math.inf, output, 0.0)
+    if any(map(math.isnan, (*low, *high))):
+        return None
+    return [_clamped(min(ends), ends[1]) for ends in zip(low, high, strict=True)]  # where they cross, the upper one counts
+
+
 def _clamped(low: float, high: float) -> Monotone:
-    def invert(value: float) -> float:
-        if value <= low:
-            return -math.inf
-        return math.inf if value > high else value
+    def below(value: float) -> float:
+        return -math.inf if value <= low else math.inf if value > high else value
 
-    return Monotone(lambda value: min(max(value, low), high), invert)
+    def up_to(value: float) -> float:
+        return -math.inf if value < low else math.inf if value >= high else value
+
+    return Monotone(lambda value: min(max(value, low), high), below, invert_including=up_to, exact=True)
 
 
-def _numbers(value: Any, shape: torch.Size, default: float) -> list[float]:
-    """Return an argument as a number for each element of the result."""
-    if not isinstance(value, Tensor):
-        return [default if value is None else float(value)] * math.prod(shape)
-    return value.detach().to("cpu", torch.float64).expand(shape).reshape(-1).tolist()
+def _numbers(value: Any, output: Tensor, default: float) -> list[float]:
+    """Return an argument as a number for each element of the result, in the precision that torch computes with."""
+    number = torch.as_tensor(default if value is None else value, dtype=torch.float64).detach().cpu()
+    return number.to(output.dtype).to(torch.float64).expand(output.shape).reshape(-1).tolist()

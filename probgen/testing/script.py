@@ -51,11 +51,14 @@ class Script:
         self.max_paths = max_paths
         self._pick = pick
         self._choices: list[_Choice] = []
+        self._answers: dict[tuple[int, int], bytes] = {}
         self.start()
 
     def start(self) -> None:
         """Go back to the root, to run the present path from its beginning."""
         self._depth = 0
+        self._questions = 0
+        self._history = 0  # stands for the discrete choices so far
         self.mass = 1.0
         """Probability, or quadrature weight, of the path so far."""
         self.atom = 1.0
@@ -71,7 +74,7 @@ class Script:
         """
         options = tuple(index for index, weight in enumerate(weights) if weight > 0)
         if len(options) == 1:
-            return options[0]
+            return self._remember(options[0], smooth=smooth)
         if self._depth == len(self._choices):
             position = self._pick([weights[index] for index in options]) if self._pick else 0
             self._choices.append(_Choice(tuple(weights), options, position))
@@ -84,7 +87,30 @@ class Script:
             self.smooth = True
         else:
             self.atom *= weights[taken]
+        return self._remember(taken, smooth=smooth)
+
+    def _remember(self, taken: int, *, smooth: bool) -> int:
+        if not smooth:
+            self._history = hash((self._history, taken))
         return taken
+
+    def agrees(self, answer: bytes) -> bool:
+        """Return whether a question about smooth noise has the answer that it had after the same discrete choices before.
+
+        Example:
+            >>> script = Script(max_paths=10)
+            >>> seen = []
+            >>> for _ in range(2):
+            ...     script.start()
+            ...     node = script.choose((0.5, 0.5), smooth=True)
+            ...     seen.append((script.agrees(b"well"), script.agrees(b"low" if node == 0 else b"high")))
+            ...     more = script.advance()
+            >>> seen
+            [(True, True), (True, False)]
+        """
+        place = (self._history, self._questions)
+        self._questions += 1
+        return self._answers.setdefault(place, answer) == answer
 
     def expect(self, outcomes: int, operation: str) -> None:
         """Refuse an operation whose joint outcomes, each of which starts a path of its own, are too many to walk."""

@@ -41,9 +41,8 @@ class Subject:
     @property
     def of_estimator(self) -> bool:
         """Whether it is an estimator, or how one is registered."""
-        return isinstance(self.thing, Estimator) or (
-            isinstance(self.thing, Registered) and isinstance(self.thing.spec, EstimatorSpec)
-        )
+        registration = isinstance(self.thing, Registered) and isinstance(self.thing.spec, EstimatorSpec)
+        return registration or any(check.kind == "estimator" for check in self.checks)
 
 
 def subjects_of(what: Any, *, name: str | None = None, problems: Sequence[Problem] = ()) -> list[Subject]:
@@ -176,9 +175,21 @@ def _of_estimator(registered: Registered[EstimatorSpec], name: str, problems: Se
         estimator = target.build(**validate({}, registered.spec.options, owner=name))
         own = problems_of(registered)
         subject = estimator_subject(estimator, name=name, problems=own)
-    except Exception:  # noqa: BLE001  # a plugin may raise anything; the checks of the registration meet it again
+    except Exception as error:  # noqa: BLE001  # a plugin may raise anything, and that is what is reported
+        yield _unmade(name, error)
         return
     yield estimator_subject(estimator, name=name, problems=[*own, *problems]) if problems else subject
+
+
+def _unmade(name: str, error: Exception) -> Subject:
+    """Return a subject that stands for an estimator which could not be made: all its checks fail, and say why."""
+    from probgen.testing.checks.estimators import estimator_checks
+
+    def run(subject: Exception, trial: Trial) -> Iterable[Judgement]:
+        raise subject
+
+    checks = tuple(dataclasses.replace(check, run=run) for check in estimator_checks())
+    return Subject(name, error, checks, _names(checks))
 
 
 def _on(check: Check, problems: tuple[Problem, ...]) -> Check:

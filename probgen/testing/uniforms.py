@@ -20,45 +20,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from probgen.testing.elements import Element, Interval
+from probgen.testing.failures import NotEnumerable
 from probgen.testing.monotone import Monotone
 from probgen.testing.script import Script
 
 __all__ = ["Uniforms"]
 
-
-@dataclasses.dataclass
-class _Interval:
-    """Where a uniform variable lies; of no length once it has a value."""
-
-    low: float
-    high: float
-
-    @property
-    def settled(self) -> bool:
-        return self.low == self.high
-
-
-@dataclasses.dataclass(frozen=True)
-class _Element:
-    """An element of a tensor: a monotone function of a uniform variable, as the steps that lead to it."""
-
-    interval: _Interval
-    steps: tuple[Monotone, ...] = ()
-
-    @property
-    def value(self) -> float:
-        """The number that it is, once its variable has one."""
-        value = self.interval.low
-        for step in self.steps:
-            value = step.apply(value)
-        return value
-
-    def threshold(self, value: float) -> tuple[float, bool]:
-        """Return the uniform variable's value where this element has the one given, and whether it rises with it."""
-        rising = True
-        for step in reversed(self.steps):
-            value, rising = step.invert(value), rising == step.rising
-        return value, rising
+_LEAST_DOUBT, _ROUNDINGS = 1e-9, 16
+"""Comparisons that rounding decides are refused from this probability on, or that of so many roundings if it is larger."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +44,10 @@ class Uniforms:
 
     Tensors are recognised by the memory that they share, since views, autograd and vmap hand out new tensor objects.
 
+    The variables are real numbers. That torch draws multiples of $2^{-24}$ in single precision, or $2^{-53}$ in double,
+    changes a probability by no more than that. In half precision it would show, so such noise is refused; so is a
+    comparison that the rounding of a monotone function may decide.
+
     Args:
         script: Answers the comparisons, and chooses nodes.
         nodes: Number of nodes of the Gauss-Legendre rule for an element that is read.
@@ -85,20 +59,39 @@ class Uniforms:
         self._script = script
         self._nodes = nodes
         self._position = position
-        self._elements: list[_Element] = []
+        self._elements: list[Element] = []
         self._storages: dict[int, _Tracked] = {}
 
     def draw(self, tensor: Tensor, low: float, high: float) -> None:
-        """Make every element of `tensor` undecided in [`low`, `high`)."""
+        """Make every element of `tensor` undecided in [`low`, `high`).
+
+        Raises:
+            NotEnumerable: the tensor is so coarse that the draws are far from real numbers.
+        """
+        if tensor.dtype in (torch.float16, torch.bfloat16):
+            raise NotEnumerable(f"uniform noise of {tensor.dtype}, which takes few values")
         tensor.fill_(low + self._position * (high - low))
-        self._hold(tensor, [_Element(_Interval(low, high)) for _ in range(tensor.numel())])
+        self._hold(tensor, [Element(Interval(low, high, high - low)) for _ in range(tensor.numel())])
 
-    def derive(self, tensor: Tensor, labels: Tensor, steps: list[Monotone]) -> None:
-        """Make every element of `tensor` that monotone function, one for each, of the one with that label."""
+    def derive(self, tensor: Tensor, labels: Tensor, steps: list[Monotone]) -> bool:
+        """Make every element of `tensor` that monotone function, one for each, of the one with that label.
+
+        Returns:
+            Whether that is possible: whether the functions are numbers wherever the variables may lie.
+        """
         before = [self._elements[label] for label in labels.reshape(-1).tolist()]
-        self._hold(tensor, [_Element(one.interval, (*one.steps, step)) for one, step in zip(before, steps, strict=True)])
+        for one, step in zip(before, steps, strict=True):
+            low, high = one.range
+            if not step.domain[0] <= low <= high <= step.domain[1]:
+                return False
+        precision = torch.finfo(tensor.dtype)
+        self._hold(
+            tensor,
+            [Element(one.interval, (*one.steps, (step, precision))) for one, step in zip(before, steps, strict=True)],
+        )
+        return True
 
-    def _hold(self, tensor: Tensor, elements: list[_Element]) -> None:
+    def _hold(self, tensor: Tensor, elements: list[Element]) -> None:
         first = len(self._elements)
         self._elements += elements
         self.relabel(tensor, torch.arange(first, len(self._elements)).reshape(tensor.shape))
@@ -116,10 +109,16 @@ class Uniforms:
         tracked.labels.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset()).copy_(labels)
 
     def labels(self, tensor: Tensor) -> Tensor | None:
-        """Return the label of each element, -1 where it is an ordinary number; None when all are."""
+        """Return the label of each element, -1 where it is an ordinary number; None when all are.
+
+        Raises:
+            NotEnumerable: the tensor takes the noise for numbers of another kind.
+        """
         tracked = self._storages.get(tensor.untyped_storage().data_ptr()) if self else None
         if tracked is None or tensor.numel() == 0:
             return None
+        if tensor.dtype != tracked.memory.dtype:
+            raise NotEnumerable(f"uniform noise whose bits are read as {tensor.dtype}")
         labels = tracked.labels.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
         return labels if bool((labels >= 0).any()) else None
 
@@ -132,14 +131,48 @@ class Uniforms:
         if self.labels(tensor) is not None:
             self.relabel(tensor, torch.full(tensor.shape, -1))
 
-    def below(self, labels: Tensor, thresholds: Tensor, operation: str) -> Tensor:
-        """Decide, for each element, whether it lies below its threshold; both have the shape of the answer."""
-        pairs = [
-            (self._elements[label], threshold)
-            for label, threshold in zip(labels.reshape(-1).tolist(), thresholds.reshape(-1).tolist(), strict=True)
-        ]
+    def below(self, labels: Tensor, thresholds: Tensor, operation: str, *, including: bool) -> Tensor:
+        """Decide, for each element, whether it lies below its threshold; all have the shape of the answer.
+
+        Args:
+            labels: Which elements.
+            thresholds: What they are compared with; nothing lies below one that is not a number.
+            operation: The operation that asks, for messages.
+            including: Whether an element that equals its threshold counts as below.
+
+        Raises:
+            NotEnumerable: rounding has more than a little to say in it, or the outcomes are too many.
+        """
+        pairs = self._pairs(labels, thresholds, operation)
         self._script.expect(2 ** len(self._cut(pairs)), operation)
-        return torch.tensor([self._is_below(element, value) for element, value in pairs]).reshape(labels.shape)
+        answers = [self._is_below(element, value, including=including) for element, value in pairs]
+        return torch.tensor(answers, dtype=torch.bool).reshape(labels.shape)
+
+    def at(self, labels: Tensor, thresholds: Tensor, operation: str) -> Tensor:
+        """Decide, for each element, whether it equals its threshold, which it may where a function is flat.
+
+        Raises:
+            NotEnumerable: as for `below`.
+        """
+        pairs = self._pairs(labels, thresholds, operation)
+        answers = [
+            element.threshold(value, including=True) != element.threshold(value, including=False)
+            and self._is_below(element, value, including=True)
+            and not self._is_below(element, value, including=False)
+            for element, value in pairs
+        ]
+        return torch.tensor(answers, dtype=torch.bool).reshape(labels.shape)
+
+    def _pairs(self, labels: Tensor, thresholds: Tensor, operation: str) -> list[tuple[Element, float]]:
+        """Return each element with its threshold."""
+        elements = [self._elements[label] for label in labels.reshape(-1).tolist()]
+        pairs = list(zip(elements, thresholds.reshape(-1).tolist(), strict=True))
+        for element, value in pairs:
+            if element.steps and not math.isnan(value):
+                allowed = max(_LEAST_DOUBT, _ROUNDINGS * element.steps[-1][1].eps)
+                if element.doubt(value) > allowed:
+                    raise NotEnumerable(f"a comparison of uniform noise that rounding decides, by {operation}")
+        return pairs
 
     def settle(self, tensors: list[Tensor], operation: str) -> list[Tensor]:
         """Give a number to every variable that these tensors are made of; return the memory that numbers were written to."""
@@ -165,21 +198,21 @@ class Uniforms:
             del self._storages[address]
         return tracked.memory if wrote else None
 
-    def _cut(self, pairs: list[tuple[_Element, float]]) -> set[int]:
+    def _cut(self, pairs: list[tuple[Element, float]]) -> set[int]:
         """Return the variables that a threshold cuts; there are at least two outcomes for each."""
         return {
             id(element.interval)
             for element, value in pairs
-            if element.interval.low < element.threshold(value)[0] < element.interval.high
+            if element.interval.low < element.threshold(value, including=False)[0] < element.interval.high
         }
 
-    def _is_below(self, element: _Element, value: float) -> bool:
-        threshold, rising = element.threshold(value)
-        if math.isnan(threshold):
+    def _is_below(self, element: Element, value: float, *, including: bool) -> bool:
+        if math.isnan(value):
             return False
-        return self._lies_below(element.interval, threshold) == rising
+        threshold, below = element.threshold(value, including=including)
+        return self._lies_below(element.interval, threshold) == below
 
-    def _lies_below(self, interval: _Interval, threshold: float) -> bool:
+    def _lies_below(self, interval: Interval, threshold: float) -> bool:
         if threshold <= interval.low:
             return False
         if threshold >= interval.high:

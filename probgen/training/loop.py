@@ -146,6 +146,7 @@ class Loop:
             if self._resumed is not None and position[0] == number and position[1] > 0:
                 start = position[1]
                 run.restore(self._resumed.tensors)
+                run.restore_execution(self._resumed.values.get("execution", {}))
                 if selection is not None:
                     selection.restore(self._resumed.tensors, self._resumed.values.get("selection", {}))
             self._run_stage(number, run, selection, start)
@@ -165,6 +166,8 @@ class Loop:
         while done < run.total_steps and not ended:
             with _validation(enabled=done == start):
                 self._step(run, done)
+            if done == start:
+                self._bar.say(run.execution_in_words())
             done += 1
             last = done == run.total_steps
             if done == 1 or done % log_every == 0 or done % checkpoint_every == 0 or last:  # 1: where training began
@@ -292,6 +295,7 @@ class Loop:
         else:
             self._require_finite(run)
             tensors = run.tensors()
+            values["execution"] = run.execution_history()
         for finished in self._finished:
             tensors |= finished.learned_tensors()
         tensors |= extra

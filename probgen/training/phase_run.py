@@ -78,8 +78,7 @@ class PhaseRun:
             return state
         estimate = results.estimate
         self._record(estimate, norm)
-        # One layout for state that stays in memory and state that comes from a checkpoint: sums depend on it.
-        return {name: tensor.detach().contiguous() for name, tensor in estimate.state.items()}
+        return {name: _as_state(tensor, state.get(name)) for name, tensor in estimate.state.items()}
 
     def _descend(
         self, optimizer: torch.optim.Optimizer, results: Results | None, device: torch.device, step: int, share: float
@@ -178,6 +177,14 @@ class PhaseRun:
             moment = tensor.shape == parameter.shape
             entries.setdefault(int(number), {})[name] = _laid_out_as(parameter, tensor) if moment else tensor
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": entries})
+
+
+def _as_state(tensor: Tensor, before: Tensor | None) -> Tensor:
+    """Return what to keep of a new state: no gradient, and the precision of the old one, whatever a step is computed in."""
+    kept = tensor.detach()
+    if before is not None and before.is_floating_point() and kept.is_floating_point():
+        kept = kept.to(before.dtype)
+    return kept.contiguous()  # for state that stays in memory and state from a checkpoint: sums depend on the layout
 
 
 def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:

@@ -6,9 +6,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from probgen.capabilities import capabilities
 from probgen.errors import ConfigurationError
 from probgen.estimator import Estimator
 from probgen.plugin import default_estimator, estimators_that_fit, registry
+from probgen.plugin.fitting import describe_capabilities
 from probgen.shapes import Model
 from probgen.training.recipe import Recipe, Stage
 from probgen.training.settings import Settings
@@ -58,10 +60,9 @@ def _chosen(model: Any, estimator: Estimator | Mapping[str, Estimator] | None, r
         estimator = default_estimator(model) if estimator is None else estimator
         if isinstance(estimator, Estimator):
             return Recipe((Stage(estimator),))
-        fitting = ", ".join(estimators_that_fit(model)) or "none that is registered"
         raise ConfigurationError(
-            f"fit: expected an estimator object for {type(model).__name__}, which no plugin gives a recipe; got "
-            f"{estimator!r}. Pass estimator=…, such as ELBO(); at the shell, --estimator NAME. Those that fit: {fitting}."
+            f"fit: expected an estimator for {type(model).__name__}, which no plugin gives a recipe and whose likelihood no "
+            f"registered estimator can raise; got none. {_those_that_fit(model)}"
         )
     if estimator is None:
         return recipe
@@ -79,6 +80,17 @@ def _chosen(model: Any, estimator: Estimator | Mapping[str, Estimator] | None, r
     return Recipe(
         tuple(dataclasses.replace(stage, estimator=estimator.get(stage.name, stage.estimator)) for stage in recipe.stages)
     )
+
+
+def _those_that_fit(model: Any) -> str:
+    """Return which estimators a model without a recipe may be given."""
+    fitting = estimators_that_fit(model)
+    if fitting:
+        first = f"probgen.build_estimator({fitting[0]!r}) in Python, --estimator {fitting[0]} at the shell"
+        return f"Say {first}. Those that fit: {', '.join(fitting)}."
+    held = capabilities(model)
+    able = describe_capabilities(held) if held else "no model of probgen"
+    return f"None that is installed fits: it is {able}. Write an Estimator for it, or build it of parts that can be trained."
 
 
 def _an_object(mistaken: Any) -> str:

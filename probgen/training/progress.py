@@ -52,6 +52,11 @@ class ProgressBar:
             self._progress.remove_task(self._task)
         self._task = self._progress.add_task(stage, total=total, completed=done, numbers="")
 
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        if self._progress is not None:
+            self._progress.console.print(line, style="dim", markup=False, highlight=False)
+
     def show(self, *, done: int, numbers: dict[str, float]) -> None:
         """Move the bar, and show `numbers` beside it."""
         if self._progress is not None and self._task is not None:

@@ -21,7 +21,8 @@ def save(model: Any, folder: str | Path) -> Path:
     """Write a model's weights to `folder/model.safetensors`, and how it was built to `folder/model.json`.
 
     Args:
-        model: A module. One that `probgen.build` made can be loaded by its folder alone; for others, `load` takes a model.
+        model: A module. One that `probgen.build` made of names can be loaded by its folder alone; for others, `load` takes a
+            model.
         folder: Made when it is not there. Files of the same names are replaced, each atomically.
 
     Raises:
@@ -52,7 +53,8 @@ def load(folder: str | Path, model: Any = None) -> Any:
 
     Args:
         folder: The run folder.
-        model: A model of the same making to load the weights into, where no plugin registers it.
+        model: A model of the same making to load the weights into, where names alone cannot make it again: no plugin
+            registers it, or a slot of it holds an object (a composite, a distribution) that was made in Python.
 
     Raises:
         CheckpointError: there is no finished model, it is damaged, or `model` is not like the one that was saved.
@@ -64,12 +66,14 @@ def load(folder: str | Path, model: Any = None) -> Any:
         raise CheckpointError(f"load: expected a trained model in {path}; got no model.safetensors there. {hint}")
     if model is None:
         try:
-            saved = read_json(path / "model.json")["provenance"]
+            description = read_json(path / "model.json")
+            saved, made = description["provenance"], description["class"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"load: expected a whole model.json in {path}; got {error}. Pass model=….") from error
         if saved is None:
             raise CheckpointError(
-                f"load: expected a model that probgen.build made; got one made by hand in {path}. Pass one like it: model=…."
+                f"load: expected a model that names alone can make again; got a {made} in {path} that was made by hand, or "
+                "that holds an object in a slot. Make one like it in Python, and pass it: probgen.load(folder, model=…)."
             )
         model = rebuild(Provenance.from_json(saved))
     tensors = load_tensors(path / "model.safetensors")

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from probgen.errors import ConfigurationError
+from probgen.errors import ConfigurationError, suggest
 from probgen.execution import Execution, check_execution
 from probgen.training.recipe import OptimizerSettings, Stage
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "refuse_unknown"]
+
+_ELSEWHERE = {
+    "lr": "learning_rate",
+    "num_steps": "steps",
+    "max_steps": "steps",
+    "iterations": "steps",
+    "num_epochs": "epochs",
+    "n_epochs": "epochs",
+    "max_epochs": "epochs",
+    "bs": "batch_size",
+    "grad_clip": "clip_norm",
+    "random_state": "seed",
+    "accelerator": "device",
+    "output_dir": "run_dir",
+    "verbose": "progress",
+}
+"""What other libraries call some settings."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,7 +50,7 @@ class Settings:
     seed: int = 0
     device: str = "auto"
     precision: str = "float32"
-    execution: Execution = "eager"
+    execution: Execution = "auto"
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "patience", "validate_every", "checkpoint_every", "log_every"):
@@ -73,3 +93,20 @@ class Settings:
             batch_size=self.batch_size or stage.batch_size,
             **budget,
         )
+
+
+def refuse_unknown(names: Iterable[str], function: Callable[..., Any]) -> None:
+    """Refuse keywords that `function` does not take, and say which one was meant.
+
+    Raises:
+        ConfigurationError: there is such a keyword.
+
+    Example:
+        >>> refuse_unknown(["lr"], lambda *, steps, learning_rate: None)
+        Traceback (most recent call last):
+        probgen.errors.ConfigurationError: fit: expected keywords that fit has; got 'lr'. Did you mean 'learning_rate'?
+    """
+    for name in names:
+        known = [each.name for each in inspect.signature(function).parameters.values() if each.kind is each.KEYWORD_ONLY]
+        hint = f"Did you mean {_ELSEWHERE[name]!r}?" if _ELSEWHERE.get(name) in known else suggest(name, known)
+        raise ConfigurationError(f"fit: expected keywords that fit has; got {name!r}. {hint}")

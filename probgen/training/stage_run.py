@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -141,7 +141,9 @@ class StageRun:
                         f"fit: expected the parameters of phase {phase.name!r} to belong to the model or to the estimator's "
                         f"`learned` module; got {name!r}, which no checkpoint would hold. Put its module into `learned`."
                     )
-        chosen = {id(p) for name, p in own.items() if any(fnmatchcase(name, glob) for glob in self.stage.train)}
+        chosen = {
+            id(p) for name, p in _by_every_name(self.part) if any(fnmatchcase(name, glob) for glob in self.stage.train)
+        }
         return frozenset(chosen | set(map(id, learned.values())))
 
     # ------------------------------------------------------------------------------------------------------- training
@@ -257,6 +259,20 @@ class StageRun:
             saved |= {f"average.{name}": tensor for name, tensor in self.average.state().items()}
         return saved
 
+    def execution_history(self) -> dict[str, Any]:
+        """Return how each phase runs, as JSON values: a resumed run goes on in the same way."""
+        return {run.phase.name: run.execution.history() for run in self.phase_runs}
+
+    def execution_in_words(self) -> str:
+        """Return how the phases run, as a line for a person."""
+        return f"{self.stage.name}: " + ", ".join(f"{run.phase.name} {run.execution.in_words}" for run in self.phase_runs)
+
+    def restore_execution(self, history: Mapping[str, Any]) -> None:
+        """Run each phase as the checkpoint's process did."""
+        for run in self.phase_runs:
+            if run.phase.name in history:
+                run.execution.load_history(history[run.phase.name])
+
     def raw_tensors(self) -> dict[str, Tensor]:
         """Return copies of the weights that the average is about to replace, for the stage's last checkpoint."""
         if self.average is None:
@@ -298,6 +314,12 @@ def _part_of(model: Any, name: str) -> Any:
         raise ConfigurationError(
             f"fit: expected the stage's part to be a submodule of {type(model).__name__}; got {name!r}. Check its name."
         ) from error
+
+
+def _by_every_name(part: Any) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield the trainable parameters with their names; one that is tied comes under each of them."""
+    named = part.named_parameters(remove_duplicate=False) if isinstance(part, nn.Module) else ()
+    return ((name, parameter) for name, parameter in named if parameter.requires_grad)
 
 
 def _state_dict(module: Any) -> dict[str, Tensor]:

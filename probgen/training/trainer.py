@@ -7,7 +7,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Never
 
 import torch
 from torch import nn
@@ -23,7 +23,7 @@ from probgen.training.planning import planned_recipe
 from probgen.training.progress import ProgressBar
 from probgen.training.recipe import Recipe
 from probgen.training.saving import save
-from probgen.training.settings import Settings
+from probgen.training.settings import Settings, refuse_unknown
 from probgen.training.signals import caught_signals
 from probgen.training.world import joined
 
@@ -71,11 +71,12 @@ def fit(
     seed: int = 0,
     device: str = "auto",
     precision: Literal["float32", "bfloat16"] = "float32",
-    execution: Execution = "eager",
+    execution: Execution = "auto",
     run_dir: str | Path | None = None,
     resume: bool = False,
     progress: bool | None = None,
     callbacks: Sequence[Callable[[TrainingEvent], None]] = (),
+    **unknown: Never,
 ) -> FitResult:
     r"""Train `model` on `data`.
 
@@ -108,12 +109,13 @@ def fit(
         precision: `bfloat16` for automatic mixed precision; weights stay float32.
         execution: `eager` runs the estimator's Python at every step; `graph` records it once as a graph of tensor operations
             and replays that; `inductor` compiles the graph; `auto` takes `graph` where that is possible and the run is long
-            enough for it.
+            enough for it, 1000 steps, else `eager`.
         run_dir: Folder for metrics, checkpoints and the final weights; None to keep everything in memory. SIGINT and SIGTERM
             then save before they stop the run.
         resume: Whether to go on from the newest checkpoint in `run_dir`, or from the start where there is none yet.
         progress: Whether to show a progress bar; None to show it on a terminal.
         callbacks: Functions of a `TrainingEvent`, called when metrics are logged, validated, or saved.
+        unknown: Nothing: other keywords are refused, with the one that was meant.
 
     Raises:
         CapabilityError: the estimator does not fit the model.
@@ -139,6 +141,7 @@ def fit(
         >>> result.model.mean.detach().round().tolist(), result.steps
         ([3.0, 3.0], {'main': 500})
     """
+    refuse_unknown(unknown, fit)
     settings = Settings(
         steps=steps,
         epochs=epochs,

@@ -62,7 +62,7 @@ def test_a_view_of_a_wrong_support(refused, model):
     said = refused(f"train {model} --data digits --view {view}")
     assert all(support in said["expected"] for support in accepted)
     assert said["got"].startswith(f"'{view}' of digits")
-    other = re.fullmatch(r"Use --view ([\w-]+)\.", said["remedy"])
+    other = re.fullmatch(r"Choose the view '([\w-]+)'\.", said["remedy"])
     assert other[1] in accepted
 
 
@@ -81,7 +81,8 @@ def test_not_a_number(refused, model, tmp_path):
     values[7, 2] = np.nan
     np.save(tmp_path / "holes.npy", values)
     said = refused(f"train {model} --data holes.npy")
-    assert (said["expected"], said["got"].split(" of ")[0]) == ("finite numbers in holes", "nan in row 7, column 2")
+    assert said["expected"] == f"finite numbers in holes ({tmp_path / 'holes.npy'})"
+    assert said["got"].split(" of ")[0] == "nan in row 7, column 2"
 
 
 @every_model

@@ -56,6 +56,23 @@ def test_a_run_that_fails_is_reported_and_the_others_are_shown(probgen, tmp_path
     assert (tmp_path / "bad.log").exists()
     assert not (tmp_path / "good.log").exists()
     assert "good/report.html" in (tmp_path / "page.html").read_text()
+    assert "To try those again: probgen gallery bad.toml good.toml --out page.html --force" in errors
+
+
+@pytest.mark.slow
+def test_tried_again_it_trains_what_is_missing_and_nothing_else(probgen, tmp_path):
+    describe("done.toml"), describe("stopped.toml", steps=6, fault="interrupt")
+    assert probgen("gallery done.toml stopped.toml --jobs 1 --out page.html")[0] == 1
+    kept = (tmp_path / "done" / "model.safetensors").stat().st_mtime_ns
+    code, _, errors = probgen("gallery done.toml stopped.toml --jobs 1 --out page.html --force")
+    assert "done is trained already" in errors
+    assert "going on with stopped" in errors
+    assert (tmp_path / "done" / "model.safetensors").stat().st_mtime_ns == kept
+    assert (tmp_path / "page.html").exists()
+    describe("done.toml", scale=2.0)
+    code, _, errors = probgen("gallery done.toml --out other.html")
+    assert code == 2
+    assert "which is taken by another run" in errors
 
 
 @pytest.mark.slow
@@ -71,11 +88,13 @@ def test_stopping_it_saves_what_was_under_way(tmp_path):
     assert gallery.returncode == 130
     assert "stopped by signal 2" in errors
     assert "what was under way is saved: long" in errors
+    assert "To go on: probgen gallery long.toml later.toml --out page.html" in errors
     assert sorted(path.name for path in tmp_path.iterdir()) == ["later.toml", "long", "long.toml"]
 
 
 def test_nothing_is_trained_where_something_does_not_fit(probgen, finished, tmp_path):
     describe("a.toml"), describe("other.toml", data="circles"), describe("broken.toml", model="toy/gausian")
+    Path("nothing.toml").write_text('[data]\nsource = "moons"\n')
     (tmp_path / "below").mkdir()
     describe("below/a.toml")
     made = sorted(tmp_path.rglob("*"))
@@ -84,7 +103,13 @@ def test_nothing_is_trained_where_something_does_not_fit(probgen, finished, tmp_
         ("gallery a.toml broken.toml", "toy/gaussian"),
         ("gallery a.toml below/a.toml", "which is taken"),
         ("gallery a.toml missing.toml", "missing.toml"),
-        ("gallery a.toml --out nowhere/page.html", "nowhere"),
+        ("gallery a.toml --out a.toml/below/page.html", "a.toml is a file"),
+        ("gallery a.toml broken.toml", "broken.toml: "),
+        (
+            "gallery a.toml nothing.toml",
+            "nothing.toml: train: expected a model; got none. Give MODEL, or name in",
+        ),
+        ("gallery a.toml missing.toml", "missing.toml (No such file or directory). Check the path."),
         ("gallery a.toml --jobs 0", "--jobs"),
     ):
         code, _, errors = probgen(line)

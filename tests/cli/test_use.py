@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
-from probgen import as_source, load
+from probgen import as_source, build, evaluate, fit, load
 
 
 def table_of(text):
@@ -46,6 +47,22 @@ class TestSample:
     def test_a_picture(self, probgen, finished, tmp_path):
         assert probgen(f"sample {finished} -n 30 --out draws.png")[0] == 0
         assert (tmp_path / "draws.png").read_bytes().startswith(b"\x89PNG")
+
+    def test_the_data_may_be_gone(self, probgen, labelled, table, tmp_path):
+        run = tmp_path / "run"
+        shutil.copytree(labelled, run)
+        expected = probgen(f"sample {run} -n 5 --context a")[1]
+        config = json.loads((run / "config.json").read_text())
+        (run / "config.json").write_text(json.dumps({**config, "data": str(tmp_path / "gone.csv")}))
+        assert probgen(f"sample {run} -n 5 --context a") == (0, expected, "")
+        assert "labels from 0 to 2 or a, b, c" in probgen(f"sample {run} -n 5")[2]
+        code, _, errors = probgen(f"sample {run} -n 5 --context a --out draws.png")
+        assert code == 2
+        assert "gone.csv" in errors
+        (run / "view.json").write_text("{}")
+        code, _, errors = probgen(f"sample {run} -n 5 --context a")
+        assert code == 2
+        assert "view.json" in errors
 
     def test_the_seed_decides(self, probgen, finished):
         first, again, other = (probgen(f"sample {finished} -n 3 --seed {seed}")[1] for seed in (1, 1, 2))
@@ -216,7 +233,27 @@ class TestCompare:
         assert rows["estimator"].split() == ["estimator"] + 2 * ["maximum-likelihood"]
         assert rows["batch size"].split() == ["batch", "size", "50", "50"]
         assert rows["learning rate"].split() == ["learning", "rate"] + 2 * ["0.001,", "adam"]
+        assert rows["seed"].split() == ["seed", "0", "0"]
+        (chosen,) = {json.loads((run / "config.json").read_text())["training"]["execution"] for run in (finished, labelled)}
+        assert rows["execution"].split() == ["execution", chosen, chosen]
         assert rows["budget"].split() == ["budget", "12", "steps", "12", "steps"]
+
+    def test_likelihoods_come_first(self, probgen, finished, tmp_path):
+        evaluation = json.loads((finished / "evaluation.json").read_text())
+        metrics = [metric for metric in evaluation["metrics"] if metric["unit"] != "nats"]
+        extra = {
+            "kind": "estimate",
+            "unit": "share",
+            "stderr": None,
+            "n": 9,
+            "note": "",
+            "value": 0.5,
+            "name": "c2st_accuracy",
+        }
+        (tmp_path / "draws-only").mkdir()
+        (tmp_path / "draws-only" / "evaluation.json").write_text(json.dumps({**evaluation, "metrics": [*metrics, extra]}))
+        output = probgen(f"compare draws-only {finished}")[1]
+        assert output.index("log_likelihood [nats]") < output.index("c2st_accuracy")
 
     def test_another_context_makes_figures_of_something_else(self, probgen, labelled, tmp_path):
         copy = tmp_path / "marginal"
@@ -240,7 +277,10 @@ class TestCompare:
     def test_refusals(self, probgen, tmp_path):
         (tmp_path / "run").mkdir()
         assert "does not exist" in probgen("compare nowhere")[2]
+        assert "`probgen train` makes runs" in probgen("compare run")[2]
+        (tmp_path / "run" / "config.json").write_text("{}")
         assert "--resume run" in probgen("compare run")[2]
+        (tmp_path / "run" / "config.json").unlink()
         (tmp_path / "run" / "evaluation.json").write_text("{}")
         assert probgen("compare run")[0] == 2
 
@@ -248,14 +288,48 @@ class TestCompare:
 class TestGallery:
     def test_a_page_and_its_picture(self, probgen, finished, tmp_path):
         code, output, errors = probgen(f"gallery {finished} {finished} --out both.html")
-        assert (code, errors.strip()) == (0, "2 models in both.html, their samples in both.png")
-        assert output.count("toy/gaussian") == 2
+        assert (code, errors.strip()) == (0, "2 models in both.html, samples in both.png")
+        assert output.count(f"toy/gaussian, {finished}") == 2
         code, _, errors = probgen(f"gallery {finished} --out both.html")
         assert code == 2
         assert "both.html, which exists. Add --force" in errors
         assert probgen(f"gallery {finished} --out both.html --force")[0] == 0
         assert (tmp_path / "both.png").read_bytes().startswith(b"\x89PNG")
         assert "toy/gaussian" in (tmp_path / "both.html").read_text()
+
+    def test_runs_of_one_model_are_called_by_their_folders(self, probgen, finished, tmp_path):
+        shutil.copytree(finished, tmp_path / "again")
+        code, output, _ = probgen(f"gallery {finished} again --out deep/below/both.html")
+        assert code == 0
+        page = (tmp_path / "deep" / "below" / "both.html").read_text()
+        for name in (f"toy/gaussian, {finished.name}", "toy/gaussian, again"):
+            assert name in output
+            assert name in page
+
+    def test_figures_of_different_things_stand_in_tables_of_their_own(self, probgen, labelled, table, tmp_path):
+        words = f"train toy/gaussian --data {table} -d label=kind --steps 12 --run-dir marginal --threads 1"
+        assert probgen(words)[0] == 0
+        code, output, _ = probgen(f"gallery {labelled} marginal --out both.html")
+        assert code == 0
+        tables = output.split("Of the data in their own units")
+        assert len(tables) == 3
+        assert [" marginal " in each for each in tables[1:]] == ["given the label" not in each for each in tables[1:]]
+        assert (tmp_path / "both.html").read_text().count("<strong>held-out data</strong>") == 1
+
+    def test_a_run_that_python_made(self, probgen, finished, tmp_path):
+        model = build("toy/gaussian", "moons")
+        fit(model, "moons", steps=2, run_dir="mine")
+        for command in ("gallery mine --out page.html", "compare mine"):
+            code, _, errors = probgen(command)
+            assert code == 2
+            assert "probgen.fit made it in Python: judge it there, probgen.evaluate(model, data).save('mine/ev" in errors
+        evaluate(model, "moons", metrics=["likelihood"]).save("mine/evaluation.json")
+        assert probgen(f"compare mine {finished}")[0] == 0
+        for command in ("gallery mine --out page.html", "sample mine", "train --resume mine"):
+            code, _, errors = probgen(command)
+            assert code == 2
+            assert "probgen.fit made in Python and which has no config.json" in errors
+        assert "--resume" not in probgen("train toy/gaussian --data moons --run-dir mine")[2]
 
     def test_conditional_models_show_every_label(self, probgen, labelled):
         assert probgen(f"gallery {labelled} --out one.html")[0] == 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -9,6 +12,7 @@ from torch.distributions import Bernoulli, Cauchy, Independent, Normal, OneHotCa
 
 from probgen import (
     ELBO,
+    IWAE,
     VIMCO,
     Batch,
     BoundedLikelihood,
@@ -23,9 +27,11 @@ from probgen import (
     SupportError,
     as_model,
     fit,
+    run_pair,
 )
 from probgen.capabilities import capabilities
 from probgen.compose import Chain, Conditional, Dequantized, Latent, Mixture, Pushforward, Standardized
+from probgen.compose.cells import Cells, Placement
 from probgen.testing import assert_samples_match
 
 
@@ -265,6 +271,22 @@ class TestChain:
             Chain(normal(2), Affine(3, 3))
 
 
+class Squashed(Affine):
+    """Noise in the unit interval, by a sigmoid."""
+
+    def __init__(self, size):
+        super().__init__(size, size)
+        self.support = constraints.unit_interval
+
+    def _log_prob(self, x, context):
+        v = torch.logit(x, eps=1e-6)
+        slopes = nn.functional.logsigmoid(v) + nn.functional.logsigmoid(-v)
+        return super()._log_prob(v, context) - slopes.sum(-1)
+
+    def _rsample(self, n, context):
+        return torch.sigmoid(super()._rsample(n, context))
+
+
 class TestDequantized:
     def test_the_bound_is_below_and_the_masses_match(self):
         die = Dequantized(Normal(3.0, 1.5), levels=6)
@@ -278,7 +300,37 @@ class TestDequantized:
         draws = Dequantized(normal(3), levels=2).sample((50,))
         assert draws.shape == (50, 3)
         assert set(draws.unique().tolist()) <= {0.0, 1.0}
-        assert capabilities(Dequantized(normal(3), levels=2)) == {BoundedLikelihood, Sampler}
+        assert capabilities(Dequantized(normal(3), levels=2)) == {BoundedLikelihood, LatentVariable, Sampler}
+
+    def test_the_position_is_a_latent_whose_weights_are_the_bound(self):
+        torch.manual_seed(0)
+        die = Dequantized(Scaling(2, context_size=3), levels=256)  # float32 rounds 255 + u up to 256 now and then
+        x, context = torch.tensor([[0, 255]]).expand(20_000, 2), torch.randn(3).expand(20_000, 3)
+        weights = run_pair(die, x, context, num_particles=2).log_weights
+        assert weights.isfinite().all()
+        again = die.log_prob_bound(x, context)
+        assert abs(weights.mean() - again.mean()) < 5 * (again.std() / 20_000**0.5) * 1.5
+
+    @pytest.mark.parametrize("noise", [None, Squashed(2)], ids=["uniform", "learned"])
+    @pytest.mark.parametrize("estimator", [None, IWAE(num_particles=3)], ids=["default", "iwae"])
+    def test_it_trains(self, noise, estimator):
+        torch.manual_seed(0)
+        model = Dequantized(Standardized(Scaling(2), shift=3.0, scale=1.0), levels=6, noise=copy.deepcopy(noise))
+        before = {name: value.clone() for name, value in model.named_parameters()}
+        x = torch.randint(0, 6, (80, 2))
+        bound = model.log_prob_bound(x.repeat(50, 1)).mean()
+        result = fit(model, x, estimator, steps=60, learning_rate=0.05)
+        assert result.steps == {"main": 60}
+        assert all((value != before[name]).any() for name, value in model.named_parameters())
+        assert model.log_prob_bound(x.repeat(50, 1)).mean() > bound + 0.1
+
+    def test_a_position_outside_its_cell_is_impossible(self):
+        law = Cells((2,), levels=4)
+        assert law.log_prob(torch.tensor([[1.0, 3.0]]), torch.tensor([[1.5, 3.9]])).item() == 0.0
+        assert law.log_prob(torch.tensor([[1.0, 3.0]]), torch.tensor([[1.5, 2.9]])).item() == -math.inf
+        assert law.sample((), torch.tensor([[-0.5, 7.2]])).tolist() == [[0.0, 3.0]]
+        placement = Placement((2,), levels=4, noise=None)
+        assert placement.log_prob(torch.tensor([[0.5, 4.2]]), torch.tensor([[0, 3]])).item() == -math.inf
 
     def test_refusals(self):
         with pytest.raises(ConfigurationError):

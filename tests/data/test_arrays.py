@@ -166,7 +166,7 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
         "objects.npy": r"got '.*objects.npy', which cannot be read",
         "text.npy": r"got '.*text.npy', which cannot be read",
         "empty.npy": r"got '.*empty.npy', which is empty",
-        "texts.npy": r"expected numbers in split train of texts; got an array of <U1",
+        "texts.npy": r"expected numbers in split train of texts \(.*texts.npy\); got an array of <U1",
         "stranger.npz": r"arrays named train, valid and test, or data, in '.*stranger.npz'; got left, right",
     }.items():
         with pytest.raises(DataError, match=match):
@@ -255,3 +255,11 @@ class Stream(IterableDataset):
 def test_datasets_that_do_not_fit(data: Dataset, match: str) -> None:
     with pytest.raises(DataError, match=match):
         as_source(data)
+
+
+def test_a_file_with_a_bad_value_is_called_as_it_was_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "below").mkdir()
+    np.save("below/holes.npy", np.array([[1.0, 2.0], [3.0, np.nan], [0.0, 0.0]]))
+    with pytest.raises(DataError, match=r"expected finite numbers in holes \(below/holes.npy\); got nan in row 1"):
+        as_source("below/holes.npy")

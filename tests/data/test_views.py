@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import constraints
 
-from probgen.data import Source, View
+from probgen.data import Frame, Source, View
 from probgen.data.choosing import VIEW_SUPPORTS
 from probgen.errors import DataError, ProbgenError, ShapeError, SupportError, UnknownNameError
 from probgen.supports import inside, support_name
@@ -252,13 +253,13 @@ BAD: dict[str, tuple[str, dict[str, Any], type[ProbgenError], str]] = {
         "grey",
         {"name": "categorical", "accepts": ("binary", "real")},
         SupportError,
-        r"got 'categorical' of grey, whose support is categorical. Use --view binary.",
+        r"got 'categorical' of grey, whose support is categorical. Choose the view 'binary'.",
     ),
     "not offered": (
         "counts",
         {"name": "binary"},
         SupportError,
-        r"counts, of kind count, offers \(count, .*got 'binary'. Use --view",
+        r"counts, of kind count, offers \(count, .*got 'binary'. Choose the view",
     ),
     "not offered, nothing fits": (
         "table",
@@ -266,10 +267,15 @@ BAD: dict[str, tuple[str, dict[str, Any], type[ProbgenError], str]] = {
         SupportError,
         r"offers \(real, raw\); got 'binary'. Choose a model that accepts real",
     ),
-    "misspelt": ("grey", {"name": "binary-renewd"}, UnknownNameError, r"Did you mean 'binary-renewed'\?"),
+    "misspelt": (
+        "grey",
+        {"name": "binary-renewd"},
+        UnknownNameError,
+        r"one of the views that grey offers \(categorical, .*; got 'binary-renewd'. Did you mean 'binary-renewed'\?",
+    ),
     "no support": ("grey", {"accepts": ("reals",)}, SupportError, r"got 'reals'. Did you mean 'real'\?"),
-    "no labels": ("bits", {"context": "label"}, DataError, r"expected labels in bits for context 'label'.*label=…"),
-    "no context": ("grey", {"context": "labels"}, UnknownNameError, r"got 'labels'. Use context='label'"),
+    "no labels": ("bits", {"context": "label"}, DataError, r"labels in bits to condition on; got data without any.*label=…"),
+    "no context": ("grey", {"context": "labels"}, UnknownNameError, r"expected the context 'label' or none; got 'labels'"),
 }
 
 
@@ -350,3 +356,20 @@ def test_supports_are_the_named_constraints() -> None:
     assert SOURCES["grey"].view("real").support is constraints.real
     assert SOURCES["grey"].view("binary").support is constraints.boolean
     assert SOURCES["grey"].support.upper_bound == 255  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("source", "name"), [(source, name) for source in SOURCES for name in SOURCES[source].view_names()])
+def test_a_frame_brings_events_back_without_the_data(source: str, name: str) -> None:
+    view = SOURCES[source].view(name)
+    frame = Frame.from_json(json.loads(json.dumps(view.frame.to_json())))
+    x = view.split("train").all().x
+    assert torch.equal(frame.to_units(x), view.to_units(x))
+    assert (frame.header, frame.levels, frame.support.is_discrete) == (view.header, view.levels, view.support.is_discrete)
+    if view.is_image:
+        assert torch.equal(frame.display(x), view.display(x))
+
+
+@pytest.mark.parametrize("change", [{"lens": {"lens": "glass"}}, {"colour": 1}, {"display_range": [1]}])
+def test_a_frame_that_was_altered_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(DataError, match=r"Frame\.from_json: expected what Frame\.to_json writes"):
+        Frame.from_json({**SOURCES["grey"].view("real").frame.to_json(), **change})

@@ -144,18 +144,40 @@ def test_so_is_a_changed_attribute_of_a_part_of_the_model():
     assert_same(*both(eager, staged, model, batch, state))
 
 
-def test_an_attribute_that_changes_at_every_step_is_refused():
+def test_an_attribute_that_the_phase_changes_is_refused():
     def note(estimator, value):
-        estimator.noted = random.random()
+        estimator.noted = getattr(estimator, "noted", 0) + 1
         return value
 
     model, estimator = Line(), Weighted(trouble=note)
     _, staged = pieces(estimator, model)
+    with pytest.raises(StagingError, match=r"changes Weighted\.noted whenever it runs. Keep what a step changes in buffers"):
+        staged(Batch(torch.randn(4, 3)), {"count": torch.zeros(())})
+    assert not hasattr(estimator, "noted"), "everything is put back"
+
+
+def test_an_attribute_that_is_changed_at_every_step_is_refused():
+    model, estimator = Line(), Weighted()
+    _, staged = pieces(estimator, model)
     batch, state = Batch(torch.randn(4, 3)), {"count": torch.zeros(())}
-    for _ in range(9):
+    for weight in range(8):
+        estimator.weight = float(weight)
         staged(batch, state)
-    with pytest.raises(StagingError, match=r"got a new Weighted\.noted .* Keep what changes"):
+    estimator.weight = 8.0
+    with pytest.raises(
+        StagingError, match=r"got a new Weighted\.weight, for the 9th recording in 8 runs. Keep what changes"
+    ):
         staged(batch, state)
+
+
+def test_an_attribute_that_goes_back_and_forth_is_recorded_once_each_way():
+    model, estimator = Line(), Weighted()
+    _, staged = pieces(estimator, model)
+    batch, state = Batch(torch.randn(4, 3)), {"count": torch.zeros(())}
+    for step in range(20):
+        estimator.weight = float(step % 2)
+        staged(batch, state)
+    assert staged.history()["recordings"] == 2
 
 
 def looks(estimator, value):
@@ -170,7 +192,7 @@ def throws_dice(estimator, value):
     ("trouble", "complaint"),
     [
         (looks, r"test_staged\.py:\d+, `return value \* \(2\.0 if value\.sum\(\)\.item\(\)"),
-        (throws_dice, "a function of tensors"),
+        (throws_dice, "got one that draws from Python's random"),
     ],
     ids=["reads-a-value", "other-randomness"],
 )
@@ -186,9 +208,9 @@ def penalised(estimator, value):
 
 
 def test_parameters_kept_behind_the_model_are_refused():
-    """The graph would hold them as constants, without their gradient, and the program on copies agrees with it."""
+    """In a tuple nothing can be put in their place: the graph would hold them as constants, without their gradient."""
     model, estimator = Line(), Weighted(trouble=penalised)
-    estimator.kept = list(model.parameters())
+    estimator.kept = tuple(model.parameters())
     _, staged = pieces(estimator, model)
     with pytest.raises(StagingError, match="take parameters and buffers from the model that it is given"):
         staged(Batch(torch.randn(4, 3)), {"count": torch.zeros(())})

@@ -239,3 +239,11 @@ def test_a_small_event_is_repeated_over_the_leading_axes():
 def test_what_does_not_fit_the_slot_is_refused(part, error):
     with pytest.raises(error):
         resolve(part, **REAL)
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"), [(2, r"got 2\. Write \(2,\) for 2 entries"), ("2", "got '2'"), ((2.5,), r"got \(2\.5,\)")]
+)
+def test_a_shape_is_a_sequence_of_whole_numbers(shape, said):
+    with pytest.raises(ShapeError, match=f"build: expected event_shape as a sequence of whole numbers; {said}"):
+        build("acme/cloud", event_shape=shape, support="real")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from probgen.errors import PluginLoadError, UnknownNameError
@@ -279,9 +281,15 @@ def test_nothing_registered_is_said_so(monkeypatch):
 
 
 def test_a_missing_target_names_the_distribution(acme):
-    with pytest.raises(PluginLoadError, match=r"acme/missing \(acme 1.2\): expected its target at 'acme_models:Nowhere'"):
+    with pytest.raises(
+        PluginLoadError, match=r"acme/missing \(acme 1.2\): expected its target at 'acme_models:Nowhere'"
+    ) as raised:
         registry().model("acme/missing").load()
-    with pytest.raises(PluginLoadError, match=r"got ModuleNotFoundError: .*'acme_nowhere'. Reinstall or update acme\."):
+    assert "Available: Cloud, " in str(raised.value)
+    assert str(raised.value).endswith(" Correct target in the spec.")
+    with pytest.raises(
+        PluginLoadError, match=r"got ModuleNotFoundError: .*'acme_nowhere'. Correct target in the spec, or reinstall acme\."
+    ):
         registry().estimator("acme-missing").load()
 
 
@@ -336,3 +344,10 @@ def test_strict_passes_where_all_is_well(acme, monkeypatch):
     monkeypatch.setenv("PROBGEN_STRICT_PLUGINS", "1")
     monkeypatch.setenv("PROBGEN_PLUGINS", "acme")
     assert registry().problems == ()
+
+
+def test_a_mistyped_target_is_answered_with_the_name_that_was_meant(acme):
+    registered = registry().model("acme/cloud")
+    mistyped = dataclasses.replace(registered, spec=dataclasses.replace(registered.spec, target="acme_models:Clowd"))
+    with pytest.raises(PluginLoadError, match=r"Did you mean 'Cloud'\? Correct target in the spec\."):
+        mistyped.load()

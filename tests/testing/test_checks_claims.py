@@ -1,6 +1,7 @@
 """The check of claims: every wrong twin fails it, and estimators that are right pass."""
 
 import pytest
+import torch
 
 from helpers.twins import first_failure
 from probgen import (
@@ -25,6 +26,8 @@ from probgen.estimators.baselines import Learned, MovingAverage
 from probgen.estimators.iwae_gradients import STL, DReG
 from probgen.testing.checks.claims import check_claims
 from probgen.testing.checks.estimators import estimator_checks
+from probgen.testing.checks.scenes import Latents, set_up
+from probgen.testing.problems import known_problems
 from probgen.testing.problems.belief_nets import belief_net_problem
 from probgen.testing.report import Status
 from probgen.testing.running import run_check
@@ -154,6 +157,40 @@ class TestUndecided:
                 return super().scores(model, batch) + 1e-6
 
         assert first_failure(CLAIMS, Above()).claim.startswith("value in phase main: lower bound on log_prob")
+
+
+class TestKindsOfLatents:
+    """An answer on one kind of latents is none on another."""
+
+    def test_only_the_kind_that_is_wrong_fails(self):
+        right = []
+        for judgement in check_claims(score_functions.ForgetsBitsBesidePaths(), Trial("claims", "subject", entropy=1)):
+            if judgement.verdict.outcome is Outcome.FAILS:
+                break
+            right.append(judgement.claim.rpartition(" on ")[2])
+        assert judgement.claim == "value in phase main: unbiased for elbo, on mixed-latents-near-posterior"
+        assert {"one-bit", "gaussian-autoencoder"} == set(right)
+
+    @pytest.mark.slow
+    def test_the_same_without_its_mistake_passes(self, monkeypatch):
+        kept = score_functions.ForgetsBitsBesidePaths
+        monkeypatch.setattr(kept, "forgotten", lambda self, scores, *, mixed: torch.zeros_like(scores))
+        assert run(kept()).status is Status.PASSED
+
+    @pytest.mark.parametrize(
+        ("problem", "latents"),
+        [
+            ("categorical", Latents.NONE),
+            ("one-bit", Latents.DISCRETE),
+            ("gaussian-autoencoder", Latents.REPARAMETERIZED),
+            ("mixed-latents", Latents.MIXED),
+        ],
+    )
+    def test_kinds(self, problem, latents):
+        model = (
+            MaximumLikelihood() if latents is Latents.NONE else ELBO() if latents is Latents.REPARAMETERIZED else REINFORCE()
+        )
+        assert set_up(model, known_problems()[problem], seed=1).latents is latents
 
 
 def test_a_plugins_problem_is_looked_at_as_well():

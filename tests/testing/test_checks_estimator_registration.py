@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from probgen.errors import ConfigurationError, PluginLoadError
-from probgen.plugin import registry
+from probgen.plugin import Option, registry
 from probgen.testing import Problem, Status, check_estimator, check_model, run_check
-from probgen.testing.checks.estimator_registration import estimator_registration_checks
+from probgen.testing.checks.estimator_registration import _limits, estimator_registration_checks
 from probgen.testing.subjects import subjects_of
 from probgen.testing.twins import estimator_registration as twins
 
@@ -39,6 +39,25 @@ def test_a_wrong_twin_fails(check, twin):
     assert result.status is Status.FAILED, str(result)
 
 
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        (Option("n", "int", 2, "", minimum=0.5, maximum=3.5), [1, 3]),
+        (Option("n", "int", 2, "", above=1, below=3), [2]),
+        (Option("n", "ints", (2,), "", above=0.5, maximum=8), [(1,), (8,)]),
+        (Option("n", "float", 0.5, "", above=0, below=1), [1e-6, 1 - 1e-6]),
+        (Option("n", "float", 0.5, "", minimum=0, maximum=float("inf")), [0]),
+        (Option("n", "float", 5e-7, "", above=0, maximum=8e-7), [8e-7]),
+        (Option("n", "str", "a", "", choices=("a", "b")), ["a", "b"]),
+        (Option("n", "bool", True, ""), []),
+    ],
+    ids=lambda value: value.words if isinstance(value, Option) else "",
+)
+def test_the_ends_of_what_an_option_allows(option, values):
+    assert _limits(option) == values
+    assert all(option.allows(value) for value in values)
+
+
 def test_a_value_that_is_refused_in_words_is_right():
     result = run_check(CHECKS["builds-by-name"], registry().estimators["reinforce"], "reinforce")
     refused = [each for each in result.judgements if each.verdict.reason.startswith("refused: ")]
@@ -62,10 +81,20 @@ class TestSubjects:
             ("noisy-likelihood", "value-detached"),
         ]
 
-    def test_what_cannot_be_built_is_its_registrations_to_answer_for(self):
-        report = check_estimator(twins.that_refuses_its_defaults().spec, raising=False)
-        assert {result.subject for result in report.results} == {"ungrateful[registration]"}
-        assert report.exit_code == 1
+    def test_what_cannot_be_built_fails_all_checks_and_says_why(self):
+        spec = twins.that_refuses_its_defaults().spec
+        report = check_estimator(spec, only=["builds-by-name", "pure"], raising=False)
+        assert [(result.subject, result.check) for result in report.results] == [
+            ("ungrateful[registration]", "builds-by-name"),
+            ("ungrateful", "pure"),
+        ]
+        assert {result.status for result in report.results} == {Status.FAILED}
+        assert all("expected at least 3 draws; got 2" in str(result.judgements) for result in report.results)
+
+    def test_problems_that_cannot_be_made_are_not_passed_over(self):
+        report = check_estimator(twins.with_a_fixed_model().spec, only=["claims"], raising=False)
+        (result,) = report.results
+        assert "expected a model with parameters" in result.judgements[0].verdict.reason
 
     def test_a_class_that_is_not_there_is_one_mistake(self):
         with pytest.raises(PluginLoadError, match="has no attribute 'Rokcet'"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import distributions
+from torch import distributions, nn
 
 from probgen import as_model
 from probgen.capabilities import capabilities
@@ -12,6 +12,7 @@ from probgen.testing.checks.models import model_checks
 from probgen.testing.report import Status
 from probgen.testing.running import run_check
 from probgen.testing.twins import density, gradients, markov, matching, originals, reparameterized, sampler, shapes
+from probgen.testing.verdict import Tier
 
 CHECKS = {check.name: check for check in model_checks()}
 TWINS = [(check.name, mistake) for check in CHECKS.values() for mistake in check.twins]
@@ -105,6 +106,32 @@ def test_a_mistake_is_found_where_it_is(make, passes):
         if set(CHECKS[name].needs) <= capabilities(subject):
             result = run_check(CHECKS[name], subject, "twin", entropy=4)
             assert result.status in (Status.PASSED, Status.SKIPPED), result
+
+
+class Turning(originals.Affine):
+    """Turns its noise by a parameter: draws move along the law of their events, and not with their noise."""
+
+    def __init__(self):
+        super().__init__()
+        self.angle = nn.Parameter(torch.tensor(0.4))
+
+    def _rsample(self, n, context):
+        cos, sin, zero = self.angle.cos(), self.angle.sin(), torch.zeros_like(self.angle)
+        turn = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, zero + 1]).reshape(3, 3)
+        return self._inverse(torch.randn(n, 3, dtype=self.loc.dtype) @ turn, context)[0]
+
+
+class TestDrawsThroughBijections:
+    @pytest.mark.parametrize("level", ["quick", "thorough"])
+    def test_those_that_stay_at_their_noise_are_right_without_chance(self, level):
+        result = run_check(CHECKS["rsample-gradients"], originals.Affine(context=2), "affine", level=level, entropy=2)
+        assert [judgement.verdict.tier for judgement in result.judgements] == [Tier.EXACT]
+        assert result.status is Status.PASSED, result
+
+    def test_those_that_move_in_another_right_way_are_left_to_draws(self):
+        result = run_check(CHECKS["rsample-gradients"], Turning(), "turning", entropy=2)
+        assert [judgement.verdict.tier for judgement in result.judgements] == [Tier.LADDER]
+        assert result.status is Status.PASSED, result
 
 
 def test_checks_have_names_of_their_own_and_twins_say_what_is_wrong():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from probgen.errors import ShapeError
 from probgen.testing import HiddenRandomness, NotEnumerable, exact_expectation, exact_law, replays_identically
 
 P = torch.tensor([0.2, 0.7], dtype=torch.float64)
+GENERATOR = torch.Generator()
 HALF = torch.tensor([0.5, 0.5], dtype=torch.float64)
 
 
@@ -37,7 +39,7 @@ DISCRETE = {
     "bernoulli_": (lambda: in_place("bernoulli_", P), P, P * (1 - P)),
     "bernoulli_(number)": (lambda: in_place("bernoulli_", 0.5), HALF, HALF / 2),
     "bernoulli(out)": (lambda: torch.bernoulli(P, out=torch.zeros(2, dtype=torch.float64)), P, P * (1 - P)),
-    "bernoulli(generator)": (lambda: torch.bernoulli(P, generator=torch.Generator()), P, P * (1 - P)),
+    "bernoulli(generator)": (lambda: torch.bernoulli(P, generator=GENERATOR), P, P * (1 - P)),
     "certain": (lambda: torch.bernoulli(torch.tensor([0.0, 1.0])), torch.tensor([0.0, 1.0]), torch.zeros(2)),
     "Bernoulli": (lambda: dist.Bernoulli(P).sample(), P, P * (1 - P)),
     "Categorical": (lambda: dist.Categorical(P).sample(), torch.tensor([7 / 9]), torch.tensor([14 / 81])),
@@ -86,7 +88,7 @@ DISCRETE = {
 NORMAL = {
     "randn": lambda: torch.randn(1, dtype=torch.float64),
     "randn_like": lambda: torch.randn_like(P[:1]),
-    "randn(generator)": lambda: torch.randn(1, dtype=torch.float64, generator=torch.Generator()),
+    "randn(generator)": lambda: torch.randn(1, dtype=torch.float64, generator=GENERATOR),
     "normal_": lambda: (torch.empty(1, dtype=torch.float64).normal_(3, 2) - 3) / 2,
     "normal(tensors)": lambda: (torch.normal(3 * torch.ones(1).double(), 2 * torch.ones(1).double()) - 3) / 2,
     "normal(number, tensor)": lambda: (torch.normal(3.0, 2 * torch.ones(1).double()) - 3) / 2,
@@ -172,8 +174,12 @@ class TestUniformNoise:
         assert exact_expectation(lambda: torch.rand(1).bernoulli_(0.25) + 1).mean.item() == 1.25
 
     def test_code_that_reads_it_behind_torchs_back_is_found(self) -> None:
-        with pytest.raises(HiddenRandomness, match="another result"):
-            exact_expectation(lambda: torch.tensor(torch.rand(2).numpy() < 0.5))
+        def program() -> torch.Tensor:
+            return torch.tensor(torch.rand(2).numpy() < 0.5)
+
+        assert replays_identically(program).reason == "returns another result when it is run again on the same draws"
+        with pytest.raises(NotEnumerable, match="read by numpy"):
+            exact_expectation(program)
 
 
 class TestWalk:
@@ -311,6 +317,21 @@ class TestHiddenRandomness:
 
     def test_a_seed_that_is_set_inside(self) -> None:
         assert "sets the seed" in replays_identically(lambda: (torch.manual_seed(0), torch.randn(2))[1]).reason
+
+    @pytest.mark.parametrize("made", [lambda: torch.Generator(), lambda: GENERATOR.manual_seed(1)])
+    def test_the_seed_of_a_generator_that_is_set_inside(self, made: Callable[[], torch.Generator]) -> None:
+        before = GENERATOR.get_state()
+        with pytest.raises(HiddenRandomness, match="sets the seed of a generator"):
+            exact_expectation(lambda: torch.bernoulli(P, generator=made()))
+        GENERATOR.set_state(before)
+
+    def test_a_generator_that_is_seeded_anew_by_chance(self) -> None:
+        def program() -> torch.Tensor:
+            generator = torch.Generator()
+            generator.seed()
+            return torch.bernoulli(P, generator=generator)
+
+        torch.testing.assert_close(exact_expectation(program).mean, P)
 
     def test_a_stream_that_is_swapped_in_and_out_is_no_seed(self) -> None:
         model_stream = torch.Generator().manual_seed(3)

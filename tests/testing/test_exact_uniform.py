@@ -61,7 +61,6 @@ SMOOTH = {
     "between other ends": (lambda: dist.Uniform(-SHIFT, 3 * SHIFT).rsample() ** 2, 0.21, None),
     "in place": (lambda: uniform().mul_(2).sub_(1), 0.0, 1 / 3),
     "a product of two": (lambda: uniform(2).prod(0, keepdim=True), 1 / 4, 1 / 9 - 1 / 16),
-    "read into Python": (lambda: torch.tensor(uniform()[0].item(), **DOUBLE), 1 / 2, 1 / 12),
     "copied": (lambda: torch.zeros(1, **DOUBLE).copy_(uniform()), 1 / 2, 1 / 12),
     "vmapped": (
         lambda: torch.func.vmap(lambda x: torch.rand_like(x) ** 2, randomness="different")(SHIFT),
@@ -87,6 +86,7 @@ REFUSED = {
     "a jump that is selected by": lambda: torch.where(uniform() ** 2 < 0.5, 1.0, 0.0),
     "whole numbers": lambda: (uniform() ** 2 * 10).long(),
     "rounding": lambda: (uniform() ** 2 * 10).floor(),
+    "a number that Python reads": lambda: torch.tensor(uniform()[0].item()),
     "the largest of several": lambda: (uniform(3) ** 2).argmax().double(),
     "a kink": lambda: (uniform() ** 2 - 0.3).relu(),
     "a singularity": lambda: uniform().log(),

@@ -105,7 +105,8 @@ def test_the_bound_of_two_particles_is_that_of_the_programs(name):
     def draw():
         return run_pair(at.model, at.batch.x, at.batch.context, num_particles=2).log_weights.logsumexp(0) - math.log(2)
 
-    torch.testing.assert_close(exact_expectation(draw).mean, problem.quantity("iwae[2]", at).detach(), rtol=1e-9, atol=1e-9)
+    found = exact_expectation(draw, rules=(8, 10)).mean
+    torch.testing.assert_close(found, problem.quantity("iwae[2]", at).detach(), rtol=1e-9, atol=1e-9)
 
 
 def test_bounds_are_in_order():

@@ -20,6 +20,7 @@ from probgen import (
     NonFiniteError,
     Objective,
     Phase,
+    Sampler,
     fit,
 )
 from probgen.claims import Claims, Heuristic
@@ -55,6 +56,15 @@ def test_each_stage_trains_its_own_part():
     )
     assert torch.equal(decoder[0], decoder[1])
     assert not torch.equal(model.prior.loc, torch.zeros(2))
+
+
+class Mute(nn.Module, Sampler):
+    """Draws without gradients, and scores nothing."""
+
+    event_shape, context_shape, support = torch.Size([2]), None, constraints.real
+
+    def _sample(self, n, context):
+        return torch.randn(n, 2)
 
 
 def gaussian(features=2):
@@ -245,7 +255,7 @@ def test_a_model_without_a_recipe_is_trained_by_what_scores_it():
 
 def test_a_model_that_nothing_scores_needs_an_estimator():
     with pytest.raises(
-        ConfigurationError, match=r"no plugin gives a recipe; got None.*Those that fit: contrastive-divergence"
+        ConfigurationError, match=r"no plugin gives a recipe .*; got none.*Those that fit: contrastive-divergence"
     ):
         fit(toys.SmallRBM(), toys.data("rbm"))
 
@@ -321,3 +331,14 @@ def test_an_update_phase_without_gradients():
 
     split = as_source(X).view("raw").split("train")
     torch.testing.assert_close(model.loc.detach(), split.batch(torch.arange(len(split))).x.mean(0), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("name", "meant"), [("lr", "learning_rate"), ("batchsize", "batch_size"), ("num_epochs", "epochs")])
+def test_a_keyword_that_there_is_not_is_answered_with_the_one_that_was_meant(name, meant):
+    with pytest.raises(ConfigurationError, match=f"got '{name}'. Did you mean '{meant}'"):
+        fit(gaussian(), torch.randn(20, 2), MaximumLikelihood(), **{name: 1})
+
+
+def test_a_model_that_nothing_trains_says_what_it_is():
+    with pytest.raises(ConfigurationError, match="None that is installed fits: it is a Sampler"):
+        fit(Mute(), torch.randn(20, 2))

@@ -13,17 +13,21 @@ from probgen.batch import Batch
 from probgen.claims import Consistent
 from probgen.errors import ProbgenError
 from probgen.estimator import Estimate, Estimator, Phase, State
-from probgen.testing.checks.expectations import VALUE, enumerated, outputs, replicated
+from probgen.testing.checks.expectations import VALUE, outputs, replicated, require_paths
 from probgen.testing.checks.scenes import Scene, fitting_scenes, gradients_of
+from probgen.testing.exact import exact_law
 from probgen.testing.failures import NotEnumerable
-from probgen.testing.moments import Moments
 from probgen.testing.trial import Judgement, NotApplicable, Trial, conforms, exactly, fails
 from probgen.testing.verdict import Verdict
 
 __all__ = ["check_order", "check_small_batches", "check_splitting", "check_state", "reduced"]
 
-_BUDGET = 300
+_Means = dict[str, Tensor]
+
+_BUDGET, _NODES = 300, 8
 _TOLERANCE = 1e-9
+_FEW_NODES = 4
+"""Whether two means over the same rule agree is no matter of how fine the rule is."""
 
 
 def check_state(subject: Estimator, trial: Trial) -> Iterator[Judgement]:
@@ -60,10 +64,10 @@ def check_order(subject: Estimator, trial: Trial) -> Iterator[Judgement]:
     for scene, phase, whole in _enumerable(reduced(subject), trial):
         order = list(reversed(range(len(scene.batch))))
         turned = _mean(scene, phase, rows(scene.batch, order))
-        value, size = whole[VALUE].mean, len(scene.batch)
-        expected = value[order] if len(value) == size else value
+        value, size = whole[VALUE], len(scene.batch)
+        wanted = {**whole, VALUE: value[order] if len(value) == size else value}
         claim = f"{phase.name} does not mind the order of examples, {scene.where}"
-        yield Judgement(claim, _agreement({VALUE: expected}, whole, turned, "the order of examples changes nothing"))
+        yield Judgement(claim, _agreement(turned, wanted, "the order of examples changes nothing"))
 
 
 def check_splitting(subject: Estimator, trial: Trial) -> Iterator[Judgement]:
@@ -73,13 +77,12 @@ def check_splitting(subject: Estimator, trial: Trial) -> Iterator[Judgement]:
     for scene, phase, whole in _enumerable(reduced(subject), trial):
         parts = [_mean(scene, phase, rows(scene.batch, [row])) for row in range(len(scene.batch))]
         together = {
-            name: torch.cat([part[name].mean for part in parts])
-            if name == VALUE and len(whole[VALUE].mean) == len(parts)
-            else torch.stack([part[name].mean for part in parts]).mean(0)
-            for name in whole.blocks
+            name: torch.cat([part[name] for part in parts])
+            if name == VALUE and len(whole[VALUE]) == len(parts)
+            else torch.stack([part[name] for part in parts]).mean(0)
+            for name in whole
         }
-        deviation = max(_distance(together[name], whole[name].mean) for name in whole.blocks)
-        verdict = exactly(deviation, "a batch is the mean of its examples", tolerance=_allowed(whole), samples=whole.paths)
+        verdict = _agreement(together, whole, "a batch is the mean of its examples")
         yield Judgement(f"{phase.name} is a mean over examples, {scene.where}", verdict)
 
 
@@ -98,7 +101,7 @@ def rows(batch: Batch, numbers: list[int]) -> Batch:
     return Batch(batch.x[numbers], context=None if batch.context is None else batch.context[numbers])
 
 
-def _enumerable(subject: Estimator, trial: Trial) -> Iterator[tuple[Scene, Phase, Moments]]:
+def _enumerable(subject: Estimator, trial: Trial) -> Iterator[tuple[Scene, Phase, _Means]]:
     """Yield the phases whose mean on several examples can be listed, with it."""
     found = False
     for scene in fitting_scenes(subject, trial):
@@ -115,18 +118,21 @@ def _enumerable(subject: Estimator, trial: Trial) -> Iterator[tuple[Scene, Phase
         raise NotApplicable("its outcomes on several examples cannot be listed")
 
 
-def _mean(scene: Scene, phase: Phase, batch: Batch) -> Moments:
-    return enumerated(lambda: outputs(scene, phase, batch), budget=_BUDGET)
+def _mean(scene: Scene, phase: Phase, batch: Batch) -> _Means:
+    """Return the mean of every output over all outcomes, with one rule for the noise."""
+
+    def draw() -> dict[str, Tensor]:
+        return outputs(scene, phase, batch)
+
+    require_paths(draw, budget=_BUDGET, nodes=_NODES)
+    law = exact_law(draw, max_paths=20 * _BUDGET, nodes=_FEW_NODES)
+    sizes = {name: tensor.numel() for name, tensor in draw().items()}
+    return dict(zip(sizes, torch.from_numpy(law.mean).split(list(sizes.values())), strict=True))
 
 
-def _agreement(expected: dict[str, Tensor], whole: Moments, found: Moments, what: str) -> Verdict:
-    targets = {name: expected.get(name, whole[name].mean) for name in whole.blocks}
-    deviation = max(_distance(found[name].mean, target) for name, target in targets.items())
-    return exactly(deviation, what, tolerance=_allowed(whole), samples=whole.paths)
-
-
-def _allowed(moments: Moments) -> float:
-    return max(_TOLERANCE, 10 * moments.error)
+def _agreement(found: _Means, wanted: _Means, what: str) -> Verdict:
+    deviation = max(_distance(found[name], wanted[name]) for name in wanted)
+    return exactly(deviation, what, tolerance=_TOLERANCE)
 
 
 def _distance(one: Tensor, other: Tensor) -> float:

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from probgen.claims import Claim, Consistent, Exact, Heuristic, LowerBound, UpperBound
 from probgen.estimator import Estimator, Phase
-from probgen.testing.checks.consistency import shrinks, shrinks_by_draws
-from probgen.testing.checks.expectations import GradientDraws, ValueDraws, enumerated, outputs
+from probgen.testing.checks.consistency import Shrinkage
+from probgen.testing.checks.expectations import GradientDraws, ValueDraws, expected
 from probgen.testing.checks.questions import Question, mean_of, questions, size_of, target_of
-from probgen.testing.checks.scenes import Scene, fitting_scenes
+from probgen.testing.checks.scenes import Latents, Scene, fitting_scenes
 from probgen.testing.checks.unknown import nearest_to
 from probgen.testing.failures import NotEnumerable
 from probgen.testing.ladder import decide_mean
@@ -38,13 +38,17 @@ _FURTHER = {**_BUDGET, Level.QUICK: 70}
 
 _SIDES = {LowerBound: 1, UpperBound: -1}
 
+_Key = tuple[str, bool, Claim, Latents]
+"""A question on models with one kind of latents."""
+
 
 def check_claims(subject: Estimator, trial: Trial) -> Iterator[Judgement]:
     """Hold every claim against every problem where its quantity is known.
 
-    Expectations are enumerated where that takes few enough paths. A claim that could not be enumerated anywhere is decided
-    by draws, at quick level on the first problem that knows its quantity, above on all. Estimators that remember or learn
-    are looked at some steps later, too.
+    Expectations are enumerated where that takes few enough paths. A claim holds once it has been answered on every kind of
+    latents that the estimator accepts: an answer on bits says nothing of normal latents, or of both together. Where no
+    problem of a kind could be enumerated, draws decide, at quick level on the first that knows the quantity, above on all.
+    Estimators that remember or learn are looked at some steps later, too.
     """
     answers = _Answers(subject, trial)
     try:
@@ -61,9 +65,12 @@ def check_claims(subject: Estimator, trial: Trial) -> Iterator[Judgement]:
 
 
 def _scenes(subject: Estimator, trial: Trial) -> Iterator[Scene]:
+    """Yield the subject on each problem, and some steps later: at quick level once for each kind of latents."""
+    seen = set()
     for scene in fitting_scenes(subject, trial):
         yield scene
-        if scene.remembers:
+        if scene.remembers and (trial.level is not Level.QUICK or scene.latents not in seen):
+            seen.add(scene.latents)
             yield scene.later(trial.seed(scene.problem.name, "later"))
 
 
@@ -71,10 +78,12 @@ class _Answers:
     """Which questions were answered, and which wait for draws."""
 
     def __init__(self, subject: Estimator, trial: Trial) -> None:
-        self._subject, self._trial = subject, trial
+        self._trial = trial
         self._asked: dict[tuple[str, bool, Claim], Question] = {}
-        self._answered: set[tuple[str, bool, Claim]] = set()
+        self._owed: dict[_Key, Question] = {}
+        self._answered: set[_Key] = set()
         self._waiting: list[tuple[Scene, Phase, Question]] = []
+        self._shrinkage = Shrinkage(subject, trial)
 
     @property
     def promises_nothing(self) -> bool:
@@ -89,15 +98,16 @@ class _Answers:
             if isinstance(question.claim, Heuristic):
                 yield self._judged(scene, question, conforms("nothing is promised", detectable=math.inf))
             elif scene.problem.knows(question.target):
+                self._owed.setdefault(_key(scene, question), question)
                 known.append(question)
-        answered = all(question.key in self._answered for question in known)
+        answered = all(_key(scene, question) in self._answered for question in known)
         budget = (_FURTHER if answered else _BUDGET)[self._trial.level]
         moments = self._moments(scene, phase, budget) if known else None
         for question in known:
             try:
                 if isinstance(question.claim, Consistent):
-                    if not scene.when and question.key not in self._answered:
-                        yield self._judged(scene, question, shrinks(self._subject, scene.problem, question, self._trial))
+                    if not scene.when and _key(scene, question) not in self._answered:
+                        yield self._judged(scene, question, self._shrinkage.exact(scene.problem, question))
                 elif moments is None:
                     raise NotEnumerable("too much randomness")
                 else:
@@ -110,11 +120,11 @@ class _Answers:
         settled, samples = set(self._answered), _Samples()
         for scene, phase, question in self._waiting:
             done = self._answered if self._trial.level is Level.QUICK else settled
-            if question.key in done:
+            if _key(scene, question) in done:
                 continue
             try:
                 if isinstance(question.claim, Consistent):
-                    verdict = shrinks_by_draws(self._subject, scene.problem, question, self._trial)
+                    verdict = self._shrinkage.by_draws(scene.problem, question)
                 else:
                     verdict = samples.verdict(scene, phase, question, self._trial)
             except NotEnumerable:  # not even the quantity
@@ -123,23 +133,31 @@ class _Answers:
 
     def missing(self) -> Iterator[Judgement]:
         """Say what was not answered."""
-        further = self._trial.problems
+        further, heard = self._trial.problems, {key[:-1] for key in {*self._owed, *self._answered}}
         for key, question in self._asked.items():
-            if key not in self._answered:
+            if key not in heard:
                 reason = f"no problem that it fits could tell {question.target}. {nearest_to(question.target, further)}"
                 yield Judgement(str(question), undecided(reason))
+        for key, question in self._owed.items():
+            if key not in self._answered:
+                reason = "neither outcomes nor draws decide on any problem; give it one of fewer outcomes"
+                yield Judgement(f"{question}, on {key[-1]}", undecided(reason))
 
     def _moments(self, scene: Scene, phase: Phase, budget: int) -> Moments | None:
         if scene.problem.statistical:
             return None
         try:
-            return enumerated(lambda: outputs(scene, phase), budget=budget)
+            return expected(scene, phase, budget=budget)
         except NotEnumerable:
             return None
 
     def _judged(self, scene: Scene, question: Question, verdict: Verdict) -> Judgement:
-        self._answered.add(question.key)
+        self._answered.add(_key(scene, question))
         return Judgement(f"{question}, {scene.where}", verdict)
+
+
+def _key(scene: Scene, question: Question) -> _Key:
+    return *question.key, scene.latents
 
 
 class _Samples:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -13,8 +14,8 @@ from probgen.errors import ConfigurationError, ProbgenError
 from probgen.estimator import Estimator
 from probgen.plugin import EstimatorSpec, Option, Registered, validate
 from probgen.testing.check import Check
-from probgen.testing.checks.options import check_options
-from probgen.testing.checks.registration import check_import
+from probgen.testing.checks.options import options_check
+from probgen.testing.checks.registration import import_check
 from probgen.testing.checks.scenes import set_up
 from probgen.testing.problem import Problem
 from probgen.testing.problems import known_problems
@@ -23,6 +24,11 @@ from probgen.testing.twins import estimator_registration as twins
 from probgen.testing.verdict import Verdict
 
 __all__ = ["estimator_registration_checks", "require_trainable"]
+
+
+_COLLECTING = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_STEP = 1e-6
+"""How far from a limit that is excluded, relative to its size above 1: single precision tells the two apart."""
 
 
 def estimator_registration_checks() -> tuple[Check, ...]:
@@ -77,10 +83,13 @@ def _builds(registered: Registered[EstimatorSpec], trial: Trial) -> Iterator[Jud
 
 def _like_its_class(usual: Estimator, target: type[Estimator]) -> Verdict:
     """Compare what is built by name with what a line of Python without options makes."""
+    parameters = inspect.signature(target).parameters.values()
+    if any(parameter.default is parameter.empty for parameter in parameters if parameter.kind not in _COLLECTING):
+        return conforms("its class has options without a default")
     try:
         plain = target()
-    except TypeError:
-        return conforms("its class has options without a default")
+    except ProbgenError as error:
+        return fails(f"{target.__name__}() is refused: {error}")
     for what, one, other in (
         ("claims", plain.claims, usual.claims),
         ("an objective", plain.objective, usual.objective),
@@ -96,8 +105,6 @@ def _allowed(registered: Registered[EstimatorSpec], name: str, value: Any) -> Ve
         built = _built(registered, **{name: value})
     except ProbgenError as refusal:  # with others, perhaps, it is allowed
         return conforms(f"refused: {refusal}")
-    except Exception as error:  # noqa: BLE001  # a class may raise anything, and that is what is reported
-        return fails(f"expected it to be built, or refused by a message of probgen's; got {type(error).__name__}: {error}")
     return conforms("it does") if isinstance(built, Estimator) else fails(f"expected an estimator; got {built!r}")
 
 
@@ -107,13 +114,24 @@ def _built(registered: Registered[EstimatorSpec], **options: Any) -> Any:
 
 
 def _limits(option: Option) -> list[Any]:
-    """Return the choices of an option, or the ends of its range."""
+    """Return the choices of an option, or the least and the greatest number that it allows."""
     if option.choices is not None:
         return list(option.choices)
-    ends = [end for end in (option.minimum, option.maximum) if end is not None and math.isfinite(end)]
-    if option.type == "ints":
-        return [(math.ceil(end),) for end in ends]
-    return [end if option.type == "float" else math.ceil(end) for end in ends] if option.type in ("int", "float") else []
+    if option.type == "float":
+        least = _ends(option.minimum, option.above, lambda limit: limit + _STEP * max(1.0, abs(limit)))
+        greatest = _ends(option.maximum, option.below, lambda limit: limit - _STEP * max(1.0, abs(limit)))
+    else:  # what is no number has no limits
+        least = [math.ceil(end) for end in _ends(option.minimum, option.above, lambda limit: math.floor(limit) + 1)]
+        greatest = [math.floor(end) for end in _ends(option.maximum, option.below, lambda limit: math.ceil(limit) - 1)]
+    ends = [*least, *greatest]
+    values = [(end,) for end in ends] if option.type == "ints" else ends
+    return list(dict.fromkeys(value for value in values if option.allows(value)))
+
+
+def _ends(included: float | None, excluded: float | None, beside: Callable[[float], float]) -> list[float]:
+    """Return a limit that is allowed and what lies beside one that is not, as far as there are such limits."""
+    ends = [] if included is None or not math.isfinite(included) else [included]
+    return ends if excluded is None or not math.isfinite(excluded) else [*ends, beside(excluded)]
 
 
 def _problems(registered: Registered[EstimatorSpec], trial: Trial) -> Iterator[Judgement]:
@@ -158,16 +176,11 @@ _CHECKS = (
             "a mute option": twins.with_a_mute_option,
         },
     ),
-    Check(
-        "options-agree",
-        "The options of the spec are those of the class, with the same defaults.",
-        "registration",
-        check_options,
-        {
-            "another default in the spec": twins.with_another_default,
-            "an option that the class lacks": twins.with_an_unknown_option,
-            "an option that the spec lacks": twins.with_a_needed_option,
-        },
+    options_check(
+        another_default=twins.with_another_default,
+        unknown=twins.with_an_unknown_option,
+        needed=twins.with_a_needed_option,
+        by_position=twins.with_an_option_by_position,
     ),
     Check(
         "builds-by-name",
@@ -179,8 +192,12 @@ _CHECKS = (
             "builds another class": twins.that_builds_another,
             "refuses its defaults": twins.that_refuses_its_defaults,
             "another default in its class": twins.with_another_class_default,
+            "a class that refuses its own defaults": twins.whose_class_refuses_its_own_defaults,
+            "a class that breaks at its own defaults": twins.whose_class_breaks_at_its_own_defaults,
             "breaks at a choice": twins.that_breaks_at_a_choice,
             "breaks at a limit": twins.that_breaks_at_a_limit,
+            "breaks at a maximum": twins.that_breaks_at_a_maximum,
+            "breaks beside an excluded limit": twins.that_breaks_beside_an_excluded_limit,
         },
     ),
     Check(
@@ -195,11 +212,5 @@ _CHECKS = (
             "a model without parameters": twins.with_a_fixed_model,
         },
     ),
-    Check(
-        "import-is-pure",
-        "Importing it leaves random streams, default type, threads and environment alone.",
-        "registration",
-        check_import,
-        {"seeds at import": twins.that_seeds_at_import},
-    ),
+    import_check(twins.that_seeds_at_import),
 )

@@ -11,17 +11,23 @@ from torch import Tensor
 from probgen.batch import Batch
 from probgen.estimator import Phase
 from probgen.streams import preserved_streams
-from probgen.testing.checks.scenes import Scene, gradients_of
+from probgen.testing.checks.scenes import Latents, Scene, gradients_of
 from probgen.testing.dispatch import ScriptedNoise
 from probgen.testing.exact import exact_expectation
 from probgen.testing.failures import NotEnumerable
 from probgen.testing.moments import Moments
 from probgen.testing.script import Script
 
-__all__ = ["VALUE", "GradientDraws", "ValueDraws", "enumerated", "gradient_output", "outputs", "replicated", "require_paths"]
+__all__ = ["VALUE", "GradientDraws", "ValueDraws", "expected", "gradient_output", "outputs", "replicated", "require_paths"]
 
 VALUE = "value"
 """What the value is called among the outputs."""
+
+_FEW_NODES, _NODES = (4, 6), (8, 10)
+"""Rules for noise: polynomials, which closed forms and normal scores are of normal noise, need few nodes."""
+
+_ROUNDING = 1e-12
+"""Fewer nodes have to be so near each other that more would change nothing."""
 
 _RARE = 1e-4
 
@@ -43,14 +49,25 @@ def outputs(scene: Scene, phase: Phase, batch: Batch | None = None) -> dict[str,
     return found
 
 
-def enumerated(fn: Callable[[], dict[str, Tensor]], *, budget: int, rules: tuple[int, int] = (8, 10)) -> Moments:
-    """Return the exact moments of what `fn` returns, if that takes at most about `budget` paths.
+def expected(scene: Scene, phase: Phase, batch: Batch | None = None, *, budget: int) -> Moments:
+    """Return the exact moments of the outputs, on the scene's batch or another, if that takes at most about `budget` paths.
 
     Raises:
         NotEnumerable: it takes more, or its randomness has no list of outcomes.
     """
-    require_paths(fn, budget=budget, nodes=rules[0])
-    return exact_expectation(fn, max_paths=20 * budget, rules=rules)
+
+    def draw() -> dict[str, Tensor]:
+        return outputs(scene, phase, batch)
+
+    require_paths(draw, budget=budget, nodes=_NODES[0])
+    if scene.latents is not Latents.DISCRETE:
+        try:
+            moments = exact_expectation(draw, max_paths=20 * budget, rules=_FEW_NODES)
+        except NotEnumerable:
+            moments = None
+        if moments is not None and moments.error <= _ROUNDING:
+            return moments
+    return exact_expectation(draw, max_paths=20 * budget, rules=_NODES)
 
 
 def require_paths(fn: Callable[[], dict[str, Tensor]], *, budget: int, nodes: int) -> None:

@@ -3,18 +3,48 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from probgen.estimator import Estimator
 from probgen.plugin import EstimatorSpec, ModelSpec, Registered
 from probgen.shapes import Model
+from probgen.testing.check import Check
 from probgen.testing.trial import Judgement, Trial, conforms, fails
 
-__all__ = ["BOUND", "check_options"]
+__all__ = ["BOUND", "check_options", "options_check"]
 
 BOUND = ("event_shape", "context_shape", "support")
 """What a model's `build` gets from the data rather than from options."""
+
+
+def options_check(
+    *,
+    another_default: Callable[[], Any],
+    unknown: Callable[[], Any],
+    needed: Callable[[], Any],
+    by_position: Callable[[], Any],
+) -> Check:
+    """Return the check, with wrong registrations of a kind of thing.
+
+    Args:
+        another_default: One with another default in the spec.
+        unknown: One with an option that the class lacks.
+        needed: One without an option that the class needs.
+        by_position: One without an option that the class needs and takes by position alone.
+    """
+    return Check(
+        "options-agree",
+        "The options of the spec are those of the class, with the same defaults.",
+        "registration",
+        check_options,
+        {
+            "another default in the spec": another_default,
+            "an option that the class lacks": unknown,
+            "an option that the spec lacks": needed,
+            "an option by position that the spec lacks": by_position,
+        },
+    )
 
 
 def check_options(registered: Registered[ModelSpec | EstimatorSpec], trial: Trial) -> Iterator[Judgement]:
@@ -28,6 +58,8 @@ def check_options(registered: Registered[ModelSpec | EstimatorSpec], trial: Tria
         if name not in accepted:
             listed = ", ".join(accepted) or "none"
             verdict = conforms("it is passed on") if others_too else fails(f"`build` does not take it; it takes {listed}")
+        elif accepted[name].kind is inspect.Parameter.POSITIONAL_ONLY:
+            verdict = fails("`build` takes it by position alone, and options are given by name")
         elif accepted[name].default is inspect.Parameter.empty or _same(accepted[name].default, default):
             verdict = conforms("the defaults agree")
         else:
@@ -45,7 +77,7 @@ def _accepted(target: type[Model] | type[Estimator]) -> tuple[dict[str, inspect.
     named = {
         parameter.name: parameter
         for parameter in parameters
-        if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD) and parameter.name not in bound
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) and parameter.name not in bound
     }
     return named, any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 

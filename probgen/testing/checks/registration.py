@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from probgen.capabilities import capabilities
 from probgen.errors import ProbgenError
@@ -11,7 +12,7 @@ from probgen.plugin.specs import Spec
 from probgen.shapes import Model
 from probgen.supports import support_name
 from probgen.testing.check import Check
-from probgen.testing.checks.options import BOUND, check_options
+from probgen.testing.checks.options import BOUND, options_check
 from probgen.testing.checks.usage import CHECKS as USAGE
 from probgen.testing.report import Status
 from probgen.testing.running import run_check
@@ -21,7 +22,7 @@ from probgen.testing.trial import Judgement, Level, NotApplicable, Trial, confor
 from probgen.testing.twins import registration as twins
 from probgen.testing.verdict import Verdict
 
-__all__ = ["CHECKS", "check_import", "registration_checks"]
+__all__ = ["CHECKS", "check_import", "import_check", "registration_checks"]
 
 _BASIC = ("normalised", "samples-match")
 """Questions that every density must be answered, on one of its examples at least."""
@@ -103,6 +104,17 @@ def check_import(registered: Registered[Spec], trial: Trial) -> Iterator[Judgeme
     yield Judgement(f"importing {module} changes nothing", verdict or conforms("nothing changed"))
 
 
+def import_check(that_seeds: Callable[[], Any]) -> Check:
+    """Return the check of imports, with a wrong registration of a kind of thing: one whose module seeds torch."""
+    return Check(
+        "import-is-pure",
+        "Importing it leaves random streams, default type, threads and environment alone.",
+        "registration",
+        check_import,
+        {"seeds at import": that_seeds},
+    )
+
+
 CHECKS = (
     Check(
         "examples-are-models",
@@ -118,16 +130,11 @@ CHECKS = (
         _answers,
         {"only examples of many events": twins.with_large_examples},
     ),
-    Check(
-        "options-agree",
-        "The options of the spec are those of the class, with the same defaults.",
-        "registration",
-        check_options,
-        {
-            "another default in the spec": twins.with_another_default,
-            "an option that the class lacks": twins.with_an_unknown_option,
-            "an option that the spec lacks": twins.with_a_needed_option,
-        },
+    options_check(
+        another_default=twins.with_another_default,
+        unknown=twins.with_an_unknown_option,
+        needed=twins.with_a_needed_option,
+        by_position=twins.with_an_option_by_position,
     ),
     Check(
         "builds-by-name",
@@ -136,11 +143,5 @@ CHECKS = (
         _builds,
         {"a support that it refuses": twins.with_a_refused_support, "shapes of its own": twins.with_its_own_shape},
     ),
-    Check(
-        "import-is-pure",
-        "Importing it leaves random streams, default type, threads and environment alone.",
-        "registration",
-        check_import,
-        {"seeds at import": twins.that_seeds_at_import},
-    ),
+    import_check(twins.that_seeds_at_import),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from probgen.capabilities import Reparameterized, capabilities
 from probgen.density import Density
 from probgen.testing.check import Check
+from probgen.testing.checks.bijective_draws import stays_at_its_noise
 from probgen.testing.checks.gradients import jiggled
 from probgen.testing.checks.inputs import contexts_of, double, parameters_of, stream
 from probgen.testing.checks.scoring import seeded
@@ -40,12 +41,28 @@ def _rsample_gradients(subject: Any, trial: Trial) -> Iterator[Judgement]:
             yield Judgement(f"pathwise gradient{words}", fails("draws of rsample carry no gradient"))
             continue
         generator = stream(trial, "features", words)
-        feature, directions = _bounded(model, generator), _directions(parameters, generator)
+        probe = _Probe(context, parameters, _bounded(model, generator), _directions(parameters, generator))
         if Density in capabilities(model):
-            verdict = _against_score_function(model, context, parameters, feature, directions, trial)
+            verdict = stays_at_its_noise(model, context, parameters, trial) or _against_score_function(model, probe, trial)
         else:
-            verdict = _against_differences(model, context, parameters, feature, directions, trial)
+            verdict = _against_differences(model, probe, trial)
         yield Judgement(f"pathwise gradient{words}", verdict)
+
+
+class _Probe(NamedTuple):
+    """What is differentiated, and by what.
+
+    Args:
+        context: What draws are conditioned on.
+        parameters: What gradients are by.
+        feature: Functions of events, `(n, *event_shape) -> (n, 2)`.
+        directions: Directions in the space of all parameters.
+    """
+
+    context: Tensor | None
+    parameters: Sequence[Tensor]
+    feature: Callable[[Tensor], Tensor]
+    directions: list[list[Tensor]]
 
 
 def _directions(parameters: Sequence[Tensor], generator: torch.Generator) -> list[list[Tensor]]:
@@ -71,15 +88,9 @@ def _bounded(model: Any, generator: torch.Generator) -> Callable[[Tensor], Tenso
     return features
 
 
-def _against_score_function(
-    model: Any,
-    context: Tensor | None,
-    parameters: Sequence[Tensor],
-    feature: Callable[[Tensor], Tensor],
-    directions: list[list[Tensor]],
-    trial: Trial,
-) -> Verdict:
+def _against_score_function(model: Any, probe: _Probe, trial: Trial) -> Verdict:
     r"""Compare with the score-function gradient, $\mathbb{E}[h(x) \nabla \log p(x)]$, which is unbiased for the same."""
+    context, parameters, feature, directions = probe
 
     def difference(n: int, seed: int) -> Tensor:
         x = seeded(seed, lambda: model.rsample((n,), context))
@@ -100,15 +111,9 @@ def _against_score_function(
     )
 
 
-def _against_differences(
-    model: Any,
-    context: Tensor | None,
-    parameters: Sequence[Tensor],
-    feature: Callable[[Tensor], Tensor],
-    directions: list[list[Tensor]],
-    trial: Trial,
-) -> Verdict:
+def _against_differences(model: Any, probe: _Probe, trial: Trial) -> Verdict:
     """Compare draw by draw with difference quotients on the same noise, where these are smooth."""
+    context, parameters, feature, directions = probe
 
     def values() -> Tensor:
         return feature(seeded(trial.seed("noise"), lambda: model.rsample((_ROWS,), context))).reshape(-1)
@@ -197,6 +202,8 @@ CHECKS = (
             "scales the gradient": twins.ScalesTheGradient,
             "detaches a generator's scale": twins.GeneratorDetachesItsScale,
             "passes a gradient straight through": twins.PassesStraightThrough,
+            "detaches a bijection's matrix": twins.BijectionDetachesItsFactor,
+            "learns the scale of noise that it detaches": twins.DetachesTheScaleOfItsNoise,
         },
         needs=(Reparameterized,),
     ),

@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import enum
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from probgen.batch import Batch
+from probgen.capabilities import LatentVariable, capabilities
 from probgen.errors import CapabilityError, ConfigurationError, SupportError
 from probgen.estimator import Estimate, Estimator, Phase, State
+from probgen.pyro_bridge import run_pair
+from probgen.streams import preserved_streams
 from probgen.testing.problem import Problem, Situation
 from probgen.testing.problems import known_problems
 from probgen.testing.trial import NotApplicable, Trial
 
-__all__ = ["Scene", "fitting_scenes", "gradients_of", "set_up"]
+__all__ = ["Latents", "Scene", "fitting_scenes", "gradients_of", "set_up"]
 
 _STEP_SIZE = 0.05
+
+
+class Latents(enum.StrEnum):
+    """What a model draws that nobody sees. Estimators treat the kinds differently, and may be right on one alone."""
+
+    NONE = "a model without latents"
+    DISCRETE = "latents that are not reparameterised"
+    REPARAMETERIZED = "reparameterised latents"
+    MIXED = "latents of both kinds"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,6 +67,16 @@ class Scene:
     def situation(self) -> Situation:
         """What a quantity may depend on."""
         return Situation(self.model, self.batch, self.estimator, self.state)
+
+    @cached_property
+    def latents(self) -> Latents:
+        """Which latents the problem's model has."""
+        if LatentVariable not in capabilities(self.model):
+            return Latents.NONE
+        with preserved_streams(), torch.no_grad():
+            sites = run_pair(self.model, self.batch.x, self.batch.context).latents
+        kinds = {Latents.REPARAMETERIZED if site.reparameterized else Latents.DISCRETE for site in sites}
+        return Latents.MIXED if len(kinds) > 1 else kinds.pop() if kinds else Latents.NONE
 
     @property
     def remembers(self) -> bool:

@@ -19,6 +19,7 @@ __all__ = [
     "Categorical",
     "CorrelatedGaussian",
     "LinearRegression",
+    "Whitened",
     "categorical_problem",
     "correlated_gaussian_problem",
     "linear_regression_problem",
@@ -42,8 +43,8 @@ class Categorical(nn.Module, Density):
         return self.logits.log_softmax(0)[x.long()]
 
 
-class CorrelatedGaussian(nn.Module, Density):
-    r"""Normal events, $A (x - m) \sim \mathcal{N}(0, I)$.
+class Whitened(nn.Module):
+    r"""Real events with the map $A (x - m)$.
 
     Args:
         loc: $m$, `(D,)`.
@@ -56,10 +57,17 @@ class CorrelatedGaussian(nn.Module, Density):
         self.support = constraints.real
         self.loc, self.whitening = nn.Parameter(loc.clone()), nn.Parameter(whitening.clone())
 
+    def squared_norm(self, x: Tensor) -> Tensor:
+        r"""Return $\lVert A (x - m) \rVert^2$."""
+        return ((x - self.loc) @ self.whitening.T).square().sum(1)
+
+
+class CorrelatedGaussian(Whitened, Density):
+    r"""Normal events, $A (x - m) \sim \mathcal{N}(0, I)$; arguments are those of `Whitened`."""
+
     def _log_prob(self, x: Tensor, context: Tensor | None) -> Tensor:
-        white = (x - self.loc) @ self.whitening.T
         volume = self.whitening.slogdet().logabsdet - 0.5 * len(self.loc) * math.log(2 * math.pi)
-        return volume - 0.5 * white.square().sum(1)
+        return volume - 0.5 * self.squared_norm(x)
 
 
 class LinearRegression(nn.Module, Density):

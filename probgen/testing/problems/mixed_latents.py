@@ -13,16 +13,18 @@ from probgen.batch import Batch
 from probgen.pyro_pair import PyroPair
 from probgen.testing.problem import Problem
 from probgen.testing.problems.latent_program import Answer, LatentProgram
-from probgen.testing.problems.latent_quantities import BOUND_ORACLES
+from probgen.testing.problems.latent_quantities import BOUND_ORACLES, LATENT_ORACLES
 from probgen.testing.problems.laws import Bits, Line, Space
 from probgen.testing.problems.strategy_quantities import STRATEGY_ORACLES
 from probgen.testing.weights import generic_weights
 
-__all__ = ["PROBLEMS", "MixedLatents", "mixed_problem"]
+__all__ = ["PROBLEMS", "MixedLatents", "mixed_problem", "near_posterior_problem"]
 
 
 class MixedLatents(LatentProgram):
     r"""A bit $b$, $z \mid b$ normal and $x \mid z, b$ normal. The guide draws the bit first, or the normal variable.
+
+    The posterior is of the guide's form where the bit comes first, so that a guide can be near it.
 
     Args:
         bit_first: The guide's order.
@@ -44,6 +46,25 @@ class MixedLatents(LatentProgram):
         self.q.logit = nn.Parameter(generic_weights(3, seed=seed + 4, scale=scale))
         self.q.mean = nn.Parameter(generic_weights(3, seed=seed + 5, scale=scale))
         self.q.log_scale = nn.Parameter(generic_weights(seed=seed + 6, scale=0.4 * scale))
+
+    @torch.no_grad()
+    def approach(self, *, offset: float, spread: float) -> None:
+        """Put the guide near the posterior, so near that weights of importance are smooth in the noise.
+
+        Args:
+            offset: How far the bit's log-odds are from the posterior's, and the mean in units of its scale.
+            spread: Logarithm of how much wider the guide is than the posterior.
+        """
+        (first, more), (slope, shift) = self.p.mean, self.p.slope
+        precision = 1 + slope.square()
+        low, high = slope * first, slope * (first + more) + shift
+        self.q.logit[0] = self.p.prior + (low.square() - high.square()) / (2 * precision) + offset
+        self.q.logit[1] = (high - low) / precision
+        self.q.mean[0] = first / precision + offset / precision.sqrt()
+        self.q.mean[1] = slope / precision
+        self.q.mean[2] = (more - slope * shift) / precision
+        self.q.log_scale.fill_(spread - 0.5 * precision.log())
+        self.nodes = 12
 
     def _logit(self, x: Tensor, z: Tensor | float) -> Tensor:
         return self.q.logit[0] + self.q.logit[1] * x + self.q.logit[2] * z
@@ -104,4 +125,17 @@ def mixed_problem(
     return Problem(name, make, {**BOUND_ORACLES, **STRATEGY_ORACLES} if bit_first else BOUND_ORACLES)
 
 
-PROBLEMS = (mixed_problem(), mixed_problem("mixed-latents-bit-last", bit_first=False, seed=90))
+def near_posterior_problem(
+    name: str = "mixed-latents-near-posterior", *, batch: int = 1, offset: float = 0.1, spread: float = -0.05, seed: int = 80
+) -> Problem:
+    """Return the same with a guide that is near the posterior, where bounds of several particles are known as well."""
+
+    def make(dtype: torch.dtype) -> tuple[PyroPair, Batch]:
+        program = MixedLatents(seed=seed)
+        program.approach(offset=offset, spread=spread)
+        return program.to(dtype).pair(event_shape=()), Batch(generic_weights(batch, seed=seed + 7, scale=1.5).to(dtype))
+
+    return Problem(name, make, LATENT_ORACLES)
+
+
+PROBLEMS = (near_posterior_problem(), mixed_problem(), mixed_problem("mixed-latents-bit-last", bit_first=False, seed=90))

@@ -15,6 +15,7 @@ from probgen.batch import Batch
 from probgen.capabilities import NoiseProcess, UnnormalizedDensity
 from probgen.errors import CapabilityError
 from probgen.testing.problem import Oracle, Problem, Situation
+from probgen.testing.problems.densities import Whitened
 from probgen.testing.weights import generic_weights
 
 __all__ = [
@@ -33,22 +34,11 @@ _NODES = 40
 """Of each rule for integrals over time."""
 
 
-class GaussianEnergy(nn.Module, UnnormalizedDensity):
-    r"""$E(x) = \frac{1}{2} \lVert A (x - m) \rVert^2$.
-
-    Args:
-        loc: $m$, `(D,)`.
-        whitening: $A$, `(D, D)`.
-    """
-
-    def __init__(self, loc: Tensor, whitening: Tensor) -> None:
-        super().__init__()
-        self.event_shape, self.context_shape = loc.shape, None
-        self.support = constraints.real
-        self.loc, self.whitening = nn.Parameter(loc.clone()), nn.Parameter(whitening.clone())
+class GaussianEnergy(Whitened, UnnormalizedDensity):
+    r"""$E(x) = \frac{1}{2} \lVert A (x - m) \rVert^2$; arguments are those of `Whitened`."""
 
     def _energy(self, x: Tensor, context: Tensor | None) -> Tensor:
-        return 0.5 * ((x - self.loc) @ self.whitening.T).square().sum(1)
+        return 0.5 * self.squared_norm(x)
 
 
 class DoubleWell(nn.Module, UnnormalizedDensity):

@@ -23,13 +23,18 @@ __all__ = [
     "right",
     "that_breaks_at_a_choice",
     "that_breaks_at_a_limit",
+    "that_breaks_at_a_maximum",
+    "that_breaks_beside_an_excluded_limit",
     "that_builds_another",
     "that_refuses_its_defaults",
     "that_seeds_at_import",
+    "whose_class_breaks_at_its_own_defaults",
+    "whose_class_refuses_its_own_defaults",
     "with_a_fixed_model",
     "with_a_mute_option",
     "with_a_needed_option",
     "with_a_taken_name",
+    "with_an_option_by_position",
     "with_an_unfit_problem",
     "with_an_unknown_option",
     "with_another_class_default",
@@ -79,6 +84,37 @@ class Needy(NoisyLikelihood):
         self.scale = scale
 
 
+class ByPosition(NoisyLikelihood):
+    """Cannot be built without a scale, which nobody is told of and which has no name to give it by."""
+
+    def __init__(self, scale: float, /, **options: Any) -> None:
+        super().__init__(**options)
+        self.scale = scale
+
+
+class Reluctant(NoisyLikelihood):
+    """Is built by name, and refuses what it does in Python when no options are given."""
+
+    def __init__(self, *, draws: int = 0, noise: Literal["normal", "signs"] = "normal") -> None:
+        if draws < 1:
+            raise ConfigurationError(f"Reluctant: expected at least 1 draw; got {draws}. Take more.")
+        super().__init__(draws=draws, noise=noise)
+
+    @classmethod
+    def build(  # pyright: ignore[reportIncompatibleMethodOverride]  # the spec lists the options
+        cls, *, draws: int = 2, noise: Literal["normal", "signs"] = "normal"
+    ) -> Self:
+        """Return one that has draws."""
+        return cls(draws=draws, noise=noise)
+
+
+class Indefinite(Reluctant):
+    """Is built by name, and in Python compares nothing with a number."""
+
+    def __init__(self, *, draws: Any = None, noise: Literal["normal", "signs"] = "normal") -> None:
+        super().__init__(draws=draws, noise=noise)
+
+
 class Ungrateful(NoisyLikelihood):
     """Refuses the options that it has when none are given."""
 
@@ -119,11 +155,11 @@ class TwoMinds(NoisyLikelihood):
 
 
 class Breaks(NoisyLikelihood):
-    """Divides by one draw less than there are, and looks signs up where there are none."""
+    """Divides by one draw less than there are, or less than eight, and looks signs up where there are none."""
 
     def __init__(self, *, draws: int = 2, noise: Literal["normal", "signs"] = "normal") -> None:
         super().__init__(draws=draws, noise=noise)
-        self.correction = draws / (draws - 1)
+        self.correction = draws / (draws - 1) / (draws - 8)
         self.law = {"normal": torch.randn}[noise]
 
 
@@ -209,6 +245,11 @@ def with_a_needed_option() -> Registered[EstimatorSpec]:
     return right("Needy")
 
 
+def with_an_option_by_position() -> Registered[EstimatorSpec]:
+    """Leave out an option that the class takes by position alone."""
+    return right("ByPosition")
+
+
 def of_something_else() -> Registered[EstimatorSpec]:
     """Name a function."""
     return right(target=f"{_HERE}:problems")
@@ -229,6 +270,16 @@ def with_another_class_default() -> Registered[EstimatorSpec]:
     return right("TwoMinds")
 
 
+def whose_class_refuses_its_own_defaults() -> Registered[EstimatorSpec]:
+    """Have defaults in Python that are refused."""
+    return right("Reluctant")
+
+
+def whose_class_breaks_at_its_own_defaults() -> Registered[EstimatorSpec]:
+    """Raise a TypeError at the defaults in Python."""
+    return right("Indefinite")
+
+
 def that_breaks_at_a_choice() -> Registered[EstimatorSpec]:
     """Raise a KeyError at a choice."""
     return right("Breaks", options=[_NOISE])
@@ -237,6 +288,16 @@ def that_breaks_at_a_choice() -> Registered[EstimatorSpec]:
 def that_breaks_at_a_limit() -> Registered[EstimatorSpec]:
     """Raise a ZeroDivisionError at the least value."""
     return right("Breaks", options=[_DRAWS])
+
+
+def that_breaks_at_a_maximum() -> Registered[EstimatorSpec]:
+    """Raise a ZeroDivisionError at the greatest whole number that is no greater than the maximum."""
+    return right("Breaks", options=[Option("draws", "int", 2, "Draws of the noise.", minimum=2, maximum=8.5)])
+
+
+def that_breaks_beside_an_excluded_limit() -> Registered[EstimatorSpec]:
+    """Raise a ZeroDivisionError at the least whole number above what is excluded."""
+    return right("Breaks", options=[Option("draws", "int", 2, "Draws of the noise.", above=0)])
 
 
 def with_no_problems() -> Registered[EstimatorSpec]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ __all__ = [
     "with_a_foreign_example",
     "with_a_needed_option",
     "with_a_refused_support",
+    "with_an_option_by_position",
     "with_an_unfit_recipe",
     "with_an_unknown_option",
     "with_another_default",
@@ -100,6 +101,17 @@ class Needy(Bell):
     def __init__(self, *, width: int, **others: Any) -> None:
         super().__init__(**others)
         self.width = width
+
+
+class ByPosition(Bell):
+    """Takes its shapes as everybody does, and needs a width that has no name to give it by."""
+
+    @classmethod
+    def build(  # pyright: ignore[reportIncompatibleMethodOverride]  # that is the mistake
+        cls, event_shape: Any, context_shape: Any, support: Any, width: int, /, **options: Any
+    ) -> Self:
+        """Return a model of some width."""
+        return cls(event_shape=event_shape, context_shape=context_shape, support=support, **options)
 
 
 class Hiding(Bell):
@@ -199,6 +211,11 @@ def with_an_unknown_option() -> Registered[ModelSpec]:
 def with_a_needed_option() -> Registered[ModelSpec]:
     """Leave out an option that the class cannot do without."""
     return right("Needy", options=[])
+
+
+def with_an_option_by_position() -> Registered[ModelSpec]:
+    """Leave out an option that the class takes by position alone."""
+    return right("ByPosition")
 
 
 def with_a_refused_support() -> Registered[ModelSpec]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
 from probgen.capabilities import Reparameterized
-from probgen.testing.twins.originals import Gaussian
+from probgen.testing.twins.originals import Affine, Gaussian
 
 __all__ = [
+    "BijectionDetachesItsFactor",
     "DetachesItsDraws",
     "DetachesItsScale",
+    "DetachesTheScaleOfItsNoise",
     "ForgetsTheLogDeterminantOfADraw",
     "GeneratorDetachesItsScale",
     "PassesStraightThrough",
@@ -76,6 +80,31 @@ class PassesStraightThrough(_Generator):
     def _rsample(self, n: int, context: Tensor | None) -> Tensor:
         draws = super()._rsample(n, context)
         return draws + (draws.round() - draws).detach()
+
+
+class BijectionDetachesItsFactor(Affine):
+    """Is a right bijection, and draws through a copy of it whose matrix has no gradient."""
+
+    def _rsample(self, n: int, context: Tensor | None) -> Tensor:
+        noise = torch.randn(n, 3, dtype=self.loc.dtype, device=self.loc.device)
+        return noise @ self._factor().T.detach() + self.loc
+
+
+class DetachesTheScaleOfItsNoise(Affine):
+    """Learns how wide its noise is, and draws that without a gradient: events stay at noise whose law moves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_width = nn.Parameter(torch.tensor(0.3))
+
+    def _log_prob(self, x: Tensor, context: Tensor | None) -> Tensor:
+        z, log_det = self._transform(x, context)
+        standard = z / self.log_width.exp()
+        return (-0.5 * standard.square() - self.log_width - 0.5 * math.log(2 * math.pi)).sum(-1) + log_det
+
+    def _rsample(self, n: int, context: Tensor | None) -> Tensor:
+        noise = torch.randn(n, 3, dtype=self.loc.dtype, device=self.loc.device)
+        return self._inverse(self.log_width.exp().detach() * noise, context)[0]
 
 
 class ForgetsTheLogDeterminantOfADraw(Gaussian):

@@ -9,9 +9,9 @@ import torch
 
 from probgen.batch import Batch
 from probgen.capabilities import NoiseProcess, UnnormalizedDensity
-from probgen.claims import Claims, Exact, Unbiased
-from probgen.density import Density
+from probgen.claims import Claims, Unbiased
 from probgen.estimator import Estimate, Estimator, Objective, State
+from probgen.testing.twins.likelihoods import PlainLikelihood
 from probgen.testing.twins.single_phase import SinglePhase
 
 __all__ = ["TWINS", "NoTrace", "SquaredSigma", "SummedLikelihood"]
@@ -58,20 +58,12 @@ class SquaredSigma(SinglePhase):
         return Estimate(values.mean(), values.detach())
 
 
-class SummedLikelihood(SinglePhase):
+class SummedLikelihood(PlainLikelihood):
     """The surrogate is the sum over the batch and not its mean."""
-
-    requires = (Density,)
-    objective = Objective("log_prob", "nats", "maximise")
-
-    @property
-    def claims(self) -> Claims:
-        """Those of maximum likelihood."""
-        return Claims(value=Exact("log_prob"), gradient={"*": Unbiased("grad:log_prob")})
 
     def estimate(self, model: Any, batch: Batch, state: State) -> Estimate:
         """Return the sum."""
-        scores = model.log_prob(batch.x, batch.context)
+        scores = self.scores(model, batch)
         return Estimate(-scores.sum(), scores.detach())
 
 

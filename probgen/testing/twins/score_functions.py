@@ -121,6 +121,30 @@ class AnotherBound(_Scored):
     gradient = "grad:iwae[2]"
 
 
+class ForgetsBitsBesidePaths(_Scored):
+    """Where some draws have paths, the entropy of the others is forgotten: right on bits, and right on normal variables.
+
+    There are so many particles that their outcomes can be listed where all of them are bits, and nowhere else.
+    """
+
+    def __init__(self, *, num_particles: int = 4) -> None:
+        super().__init__(num_particles=num_particles)
+
+    def estimate(self, model: Any, batch: Batch, state: State) -> Estimate:
+        """Return the bound and its gradient, by the scores of some draws and the paths of the others."""
+        trace = run_pair(model, batch.x, batch.context, num_particles=self.num_particles)
+        scores = [site.log_q for site in trace.latents if not site.reparameterized]
+        if not scores:
+            return Estimate(-self.joined(trace.log_weights), trace.log_weights.detach().mean(0))
+        mixed = len(scores) < len(trace.latents)
+        bound = trace.log_weights + self.forgotten(trace.total(scores), mixed=mixed)
+        return Estimate(-self.joined(bound + bound.detach() * trace.total(scores)), bound.detach().mean(0))
+
+    def forgotten(self, scores: Tensor, *, mixed: bool) -> Tensor:
+        """Return what is left out of the bound."""
+        return scores if mixed else torch.zeros_like(scores)
+
+
 class SelfInclusiveVIMCO(_Scored):
     """Each particle's weight is replaced by the geometric mean of all, its own included."""
 
@@ -192,6 +216,7 @@ TWINS: dict[str, Callable[[], Estimator]] = {
     "a score term times 0.999": NearlyWhole,
     "a score term of the wrong sign": WrongSign,
     "no score term": NoScore,
+    "the entropy of bits is forgotten beside normal variables": ForgetsBitsBesidePaths,
     "the scored surrogate is a sum over the batch": SummedOverBatch,
     "the ELBO's gradient is called the importance-weighted bound's": AnotherBound,
     "VIMCO with self-inclusion": SelfInclusiveVIMCO,

@@ -1,0 +1,1 @@
+"""probgen beside hand-written PyTorch and other libraries: `python -m benchmarks --help`."""

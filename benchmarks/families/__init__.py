@@ -1,0 +1,1 @@
+"""The rows of the table, a family of models a file: `rows(setting)` yields them."""

@@ -1,0 +1,51 @@
+"""Puts what a run wrote into the documentation: the tables between their marks, the pictures beside the page."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["between_marks", "publish"]
+
+_PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
+_PICTURES = _PAGE.parent / "assets"
+
+
+def publish(folder: Path) -> None:
+    """Replace tables and pictures of the page by those of a run; what it did not measure stays."""
+    text = _PAGE.read_text()
+    for name, picture, heading in (("table", "ratios", "benchmarks.json"), ("scaling", "scaling", "scaling.json")):
+        table = folder / f"{name}.md"
+        if not table.exists():
+            continue
+        _PICTURES.mkdir(exist_ok=True)
+        shutil.copyfile(folder / f"{picture}.svg", _PICTURES / f"benchmark-{picture}.svg")
+        conditions = json.loads((folder / heading).read_text())["conditions"]
+        alternative = {"ratios": "Time of each contestant as a multiple of the base's", "scaling": "Time and memory by size"}
+        picture_line = f"![{alternative[picture]}](assets/benchmark-{picture}.svg)"
+        text = between_marks(text, name, f"{_sentence(conditions)}\n\n{picture_line}\n\n{table.read_text()}")
+    _PAGE.write_text(text)
+
+
+def between_marks(text: str, name: str, content: str) -> str:
+    """Return a page with the content between `<!-- name -->` and `<!-- /name -->` replaced.
+
+    Example:
+        >>> between_marks("a <!-- x -->old<!-- /x --> b", "x", "new")
+        'a <!-- x -->\\n\\nnew\\n\\n<!-- /x --> b'
+    """
+    marks = re.compile(rf"(<!-- {name} -->).*?(<!-- /{name} -->)", re.DOTALL)
+    if not marks.search(text):
+        raise ValueError(f"the page has no marks called {name!r}")
+    return marks.sub(lambda found: f"{found[1]}\n\n{content.strip()}\n\n{found[2]}", text)
+
+
+def _sentence(conditions: Mapping[str, Any]) -> str:
+    setting = conditions["setting"]
+    place = conditions["accelerator"] or f"{conditions['processor']}, {setting['threads']} threads"
+    versions = ", ".join(f"{name} {version}" for name, version in conditions["versions"].items() if version)
+    return f"Measured on {place}, {setting['precision']}; Python {conditions['python']}, {versions}."
