@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -12,7 +13,7 @@ from probgen.errors import NonFiniteError, RunError
 from probgen.estimator import Estimate, Phase, State
 from probgen.execution import PhaseExecution
 from probgen.execution.program import Results
-from probgen.training.optimizers import make_optimizer, schedule_factor
+from probgen.training.optimizers import Descent, make_optimizer, schedule_factor
 from probgen.training.recipe import OptimizerSettings
 from probgen.training.world import World
 
@@ -45,6 +46,7 @@ class PhaseRun:
         self.settings = settings
         self.parameters: list[nn.Parameter] = [p for p in phase.parameters.values() if id(p) in trained]
         self.optimizer = make_optimizer(self.parameters, settings) if phase.estimate and self.parameters else None
+        self._descent = None if self.optimizer is None else Descent(self.optimizer)
         self._total_steps = total_steps
         self.execution = execution(self.parameters if self.optimizer is not None else [])
         self._world = world
@@ -67,8 +69,8 @@ class PhaseRun:
         """
         results = self.execution(batch, state) if len(batch) else None
         norm = None
-        if self.optimizer is not None:
-            norm = self._descend(self.optimizer, results, batch.x.device, step, share)
+        if self._descent is not None:
+            norm = self._descend(self._descent, results, batch.x.device, step, share)
         elif results is not None:
             self._watch(results.estimate.value.detach().mean(), step)
         if self.phase.after_step is not None:
@@ -80,23 +82,21 @@ class PhaseRun:
         self._record(estimate, norm)
         return {name: _as_state(tensor, state.get(name)) for name, tensor in estimate.state.items()}
 
-    def _descend(
-        self, optimizer: torch.optim.Optimizer, results: Results | None, device: torch.device, step: int, share: float
-    ) -> Tensor:
+    def _descend(self, descent: Descent, results: Results | None, device: torch.device, step: int, share: float) -> Tensor:
         gradients = self._gradients(results, share)
-        norm = nn.utils.get_total_norm([gradient for gradient in gradients if gradient is not None])
+        norm = _total_norm([gradient for gradient in gradients if gradient is not None])
         loss = torch.zeros((), device=device) if results is None else results.estimate.surrogate.detach()
         self._watch(loss + norm, step)
         if self.settings.clip_norm is not None:  # not in place: autograd may hand out one tensor for two parameters
             factor = (self.settings.clip_norm / (norm + 1e-6)).clamp(max=1.0)
             gradients = [None if gradient is None else gradient * factor for gradient in gradients]
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = None if gradient is None else _laid_out_as(parameter, gradient)
-        rate = self.settings.learning_rate * schedule_factor(self.settings.schedule, step, self._total_steps)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        laid_out = [
+            None if gradient is None else _laid_out_as(parameter, gradient)
+            for parameter, gradient in zip(self.parameters, gradients, strict=True)
+        ]
+        descent.step(
+            laid_out, self.settings.learning_rate * schedule_factor(self.settings.schedule, step, self._total_steps)
+        )
         return norm
 
     def _gradients(self, results: Results | None, share: float) -> Sequence[Tensor | None]:
@@ -119,18 +119,22 @@ class PhaseRun:
 
     def _watch(self, health: Tensor, step: int) -> None:
         """Note whether loss and gradient were finite; on the CPU, where looking is free, stop before the step is taken."""
+        if health.device.type == "cpu":
+            if not math.isfinite(health.item()):
+                raise self._not_finite(step + 1)
+            return
         bad = torch.where(torch.isfinite(health), torch.inf, float(step + 1))
         self._first_bad = bad if self._first_bad is None else torch.minimum(self._first_bad, bad)
-        if health.device.type == "cpu":
-            self.require_finite()
 
     def require_finite(self) -> None:
         """Raise `NonFiniteError` if a loss or gradient so far was not finite, naming the first step where that was so."""
         if self._first_bad is not None and self._first_bad.isfinite():
-            raise NonFiniteError(
-                f"fit: expected a finite loss and gradient in phase {self.phase.name!r}; got one that is not, at step "
-                f"{int(self._first_bad)}."
-            )
+            raise self._not_finite(int(self._first_bad))
+
+    def _not_finite(self, step: int) -> NonFiniteError:
+        return NonFiniteError(
+            f"fit: expected a finite loss and gradient in phase {self.phase.name!r}; got one that is not, at step {step}."
+        )
 
     # -------------------------------------------------------------------------------------------------------- metrics
 
@@ -141,8 +145,12 @@ class PhaseRun:
         if norm is not None:
             measured["gradient_norm"] = norm
         for name, tensor in measured.items():
-            mean = tensor.detach().float().mean()
-            self._sums[name] = self._sums[name] + mean if name in self._sums else mean
+            number = tensor.detach().float()
+            mean = number.mean() if number.ndim else number
+            if name in self._sums:
+                self._sums[name] += mean
+            else:
+                self._sums[name] = mean.clone()
         self._count += 1
 
     def read_metrics(self) -> dict[str, float]:
@@ -177,6 +185,8 @@ class PhaseRun:
             moment = tensor.shape == parameter.shape
             entries.setdefault(int(number), {})[name] = _laid_out_as(parameter, tensor) if moment else tensor
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": entries})
+        if self._descent is not None:
+            self._descent.forget()
 
 
 def _as_state(tensor: Tensor, before: Tensor | None) -> Tensor:
@@ -185,6 +195,13 @@ def _as_state(tensor: Tensor, before: Tensor | None) -> Tensor:
     if before is not None and before.is_floating_point() and kept.is_floating_point():
         kept = kept.to(before.dtype)
     return kept.contiguous()  # for state that stays in memory and state from a checkpoint: sums depend on the layout
+
+
+def _total_norm(gradients: Sequence[Tensor]) -> Tensor:
+    """Return the norm of all gradients together."""
+    if any(gradient.device.type != "cpu" for gradient in gradients):
+        return nn.utils.get_total_norm(gradients)
+    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients]))
 
 
 def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:
