@@ -22,6 +22,7 @@ from probgen.execution.reach import Reach
 from probgen.execution.refusals import refuse_captured, refuse_changes
 from probgen.execution.rehearsal import Rehearsal
 from probgen.execution.rewrites import rewrite
+from probgen.execution.simplify import simplify
 from probgen.execution.tracing import trace
 from probgen.execution.watch import Watch, form_of
 
@@ -187,6 +188,7 @@ class StagedPhase:
         refuse_changes(rehearsal, Reach(self._roots()), name)
         rehearsal.put_back()
         refuse_captured(graph, inputs, name)
+        simplify(graph)
         expected, got = rehearsal.outcome(program, inputs), outcome_of(graph.forward, inputs, reach)
         on_processor = all(tensor.device.type == "cpu" for tensor in inputs)
         if not agree(expected, got, gradients=program.gradients, tolerance=0.0 if on_processor else 10 * TOLERANCE):
