@@ -16,6 +16,7 @@ from probgen.batch import Batch
 from probgen.errors import StagingError
 from probgen.estimator import Phase, State
 from probgen.execution.comparison import TOLERANCE, agree, agree_somewhere, outcome_of, rewritten_agrees
+from probgen.execution.compiling import compiled
 from probgen.execution.eager import EagerPhase
 from probgen.execution.program import Program, Results
 from probgen.execution.reach import Reach
@@ -209,11 +210,10 @@ class StagedPhase:
                 graph = rewritten
         if self._compiler is None:
             return graph.forward
-        # torch's own random numbers, so that compiled and interpreted draw alike
-        compiled = torch.compile(graph, fullgraph=True, dynamic=False, options={"fallback_random": True})
-        if not agree_somewhere(graph.forward, compiled, inputs, reach, gradients=gradients):
+        run = compiled(graph, inputs)
+        if not agree_somewhere(graph.forward, run, inputs, reach, gradients=gradients):
             raise StagingError(_differs(self._phase.name, "compiling its graph"))
-        return compiled
+        return run
 
 
 def _differs(name: str, why: str) -> str:
