@@ -7,7 +7,7 @@ done that, so the graph goes to the compiler itself; for a small model the looki
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, fx
@@ -31,14 +31,14 @@ def compiled(graph: GraphModule, inputs: Sequence[Tensor]) -> Callable[..., Sequ
     from torch._inductor import compile as compile_with_inductor
 
     opened, constants = _with_constants_as_inputs(graph)
-    given = [*constants, *(tensor.detach() for tensor in inputs)]
+    given: list[Any] = [*constants, *(tensor.detach() for tensor in inputs)]
     with torch.no_grad():
-        run = compile_with_inductor(opened, given, options={"fallback_random": True})
+        run: Any = compile_with_inductor(opened, given, options={"fallback_random": True})
     return lambda *now: run(*constants, *now)
 
 
 def _with_constants_as_inputs(graph: GraphModule) -> tuple[GraphModule, list[Tensor]]:
-    """Return a copy of a graph whose constants are its first inputs, and the constants: inductor would build in small ones."""
+    """Return a copy of a graph that takes its constants first, and these: inductor would build small ones into its code."""
     nodes, constants = fx.Graph(), list[Tensor]()
     known: dict[fx.Node, fx.Node] = {}
     for node in graph.graph.nodes:

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from probgen.batch import Batch
 from probgen.errors import StagingError
 from probgen.estimator import Phase, State
+from probgen.execution.binding import bound
 from probgen.execution.comparison import TOLERANCE, agree, agree_somewhere, outcome_of, rewritten_agrees
 from probgen.execution.compiling import compiled
 from probgen.execution.eager import EagerPhase
@@ -24,7 +25,7 @@ from probgen.execution.refusals import refuse_captured, refuse_changes
 from probgen.execution.rehearsal import Rehearsal
 from probgen.execution.rewrites import rewrite
 from probgen.execution.simplify import simplify
-from probgen.execution.tracing import trace
+from probgen.execution.tracing import copied, trace
 from probgen.execution.watch import Watch, form_of
 
 if TYPE_CHECKING:
@@ -203,13 +204,13 @@ class StagedPhase:
     def _made_fast(self, graph: GraphModule, inputs: Sequence[Tensor], reach: Reach, gradients: int) -> _Runner:
         """Return what runs a rewritten, and compiled, copy of a graph, after comparing it with the graph."""
         if self._rewrites:
-            rewritten = _copied(graph)
+            rewritten = copied(graph)
             if any(rewrite(rewritten).values()):
                 if not rewritten_agrees(graph, rewritten, inputs, reach, gradients=gradients):
                     raise StagingError(_differs(self._phase.name, "rewriting operations of its graph"))
                 graph = rewritten
         if self._compiler is None:
-            return graph.forward
+            return bound(graph).forward
         run = compiled(graph, inputs)
         if not agree_somewhere(graph.forward, run, inputs, reach, gradients=gradients):
             raise StagingError(_differs(self._phase.name, "compiling its graph"))
@@ -221,14 +222,6 @@ def _differs(name: str, why: str) -> str:
         f"staging: expected phase {name!r} to give the same numbers after {why}, but for rounding; got others. Use another "
         "execution, and report this to whoever maintains the model."
     )
-
-
-def _copied(graph: GraphModule) -> GraphModule:
-    """Return a graph with the same nodes, by the same names, that reads the same constants."""
-    nodes = fx.Graph()
-    output = nodes.graph_copy(graph.graph, {})
-    nodes.output(output)
-    return fx.GraphModule(graph, nodes)
 
 
 def _layout_of(batch: Batch, state: State) -> _Key:

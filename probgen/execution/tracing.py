@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 from torch.distributions import Distribution
 
 from probgen.errors import ProbgenError, StagingError
@@ -18,7 +18,7 @@ from probgen.streams import preserved_streams
 if TYPE_CHECKING:
     from torch.fx import GraphModule, Node
 
-__all__ = ["draws", "tidy", "trace"]
+__all__ = ["copied", "draws", "tidy", "trace"]
 
 _LIBRARIES = ("torch", "pyro")
 
@@ -63,6 +63,14 @@ def tidy(graph: GraphModule) -> None:
             node.replace_all_uses_with(node.args[0])
     graph.graph.eliminate_dead_code(is_impure_node=lambda node: node.is_impure() or draws(node))
     graph.recompile()
+
+
+def copied(graph: GraphModule) -> GraphModule:
+    """Return a graph with the same nodes, by the same names, that reads the same constants."""
+    nodes = fx.Graph()
+    output = nodes.graph_copy(graph.graph, {})
+    nodes.output(output)
+    return fx.GraphModule(graph, nodes)
 
 
 def draws(node: Node) -> bool:

@@ -92,6 +92,7 @@ class _AdamTensors:
     first_moments: list[Tensor]
     second_moments: list[Tensor]
     counts: list[Tensor]
+    count: Tensor
 
     @classmethod
     def of(cls, optimizer: torch.optim.Optimizer) -> Self | None:
@@ -103,12 +104,16 @@ class _AdamTensors:
         alike = len({(parameter.device, parameter.dtype) for parameter in parameters}) == 1
         if kernel is None or not group["fused"] or not alike or not all(parameter in state for parameter in parameters):
             return None
-        names = ("exp_avg", "exp_avg_sq", "step")
-        return cls(kernel, parameters, *([state[parameter][name] for parameter in parameters] for name in names))
+        count = torch.stack([state[parameter]["step"] for parameter in parameters])  # one tensor: it is added to at once
+        counts = [*count.unbind()]
+        for parameter, own in zip(parameters, counts, strict=True):
+            state[parameter]["step"] = own
+        moments = ([state[parameter][name] for parameter in parameters] for name in ("exp_avg", "exp_avg_sq"))
+        return cls(kernel, parameters, *moments, counts=counts, count=count)
 
     def step(self, gradients: list[Tensor], group: Mapping[str, Any]) -> None:
         """Do what `torch.optim.Adam.step` does last."""
-        torch._foreach_add_(self.counts, 1)  # pyright: ignore[reportPrivateImportUsage]  # as torch.optim does
+        self.count.add_(1)
         self.kernel(
             self.parameters,
             gradients,
