@@ -20,7 +20,7 @@ from torch import Tensor
 
 from probgen.claims import Biased, Claim, Unbiased
 from probgen.estimators.cut_draws import CutDraws
-from probgen.estimators.importance import log_mean_exp
+from probgen.estimators.importance import log_mean_exp, normalised_weights
 from probgen.estimators.program_names import GENERATIVE, INFERENCE
 from probgen.latent import LatentTrace
 
@@ -127,6 +127,6 @@ class STL(ImportanceGradient):
 
 def _without_score(trace: LatentTrace, cuts: CutDraws, *, power: int) -> Tensor:
     log_weights = trace.log_weights
-    weights = log_weights.detach().softmax(0)
-    generative = (weights * trace.log_joint).sum(0).mean()
-    return generative + cuts.along((weights**power * log_weights).sum(0).mean())
+    fixed = log_weights.detach()
+    generative = (normalised_weights(fixed) * trace.log_joint).sum(0).mean()
+    return generative + cuts.along((normalised_weights(fixed, power) * log_weights).sum(0).mean())

@@ -8,7 +8,7 @@ from probgen.batch import Batch
 from probgen.claims import Claim, Claims, Consistent, LowerBound, Unbiased
 from probgen.errors import ConfigurationError
 from probgen.estimator import Estimate, Estimator, Objective, Phase, State
-from probgen.estimators.importance import effective_particles, log_mean_exp
+from probgen.estimators.importance import effective_particles, log_mean_exp, normalised_weights
 from probgen.estimators.numbers import require_whole
 from probgen.estimators.program_names import GENERATIVE, INFERENCE, parameters_by_program, parameters_of_program
 from probgen.estimators.site_draws import without_gradient
@@ -109,7 +109,7 @@ class ReweightedWakeSleep(Estimator):
         trace.require_per_example("ReweightedWakeSleep")
         log_weights = trace.log_weights.detach()
         scores = trace.log_joint + trace.log_guide if self.wake_guide else trace.log_joint
-        weighted = (log_weights.softmax(0) * scores).sum(0)
+        weighted = (normalised_weights(log_weights) * scores).sum(0)
         return Estimate(
             surrogate=-weighted.mean(),
             value=log_mean_exp(log_weights),
