@@ -9,14 +9,16 @@ The gradient runs the loop the other way, with $\bar a_d$ accumulated from the l
 $$\bar a_d = \bar a_{d+1} + V_d^\top \bar\theta_d \odot g'(a_d), \qquad
   \bar V_d = \bar\theta_d h_d^\top, \qquad \bar W_d = f_d \bar a_{d+1}^\top, \qquad \bar f_d = W_d \bar a_{d+1}.$$
 
-The state of one entry, $N \times H$ numbers, stays in the processor's cache while the loop runs over the entries; autograd
-would write a dozen fresh arrays of that size for each, and keep them. So both loops work in a few arrays that are made once,
-and the backward one recomputes the states of a block of entries from the state that was kept at its start.
+Both loops take several entries at once. Within such a block the states differ from the one at its start by what the block's
+own entries add, one product of matrices with the features below a diagonal; the gradient of the block's weights is the
+transposed product. So a block is a handful of operations on arrays that stay in the processor's cache, made once. Of the
+states one in sixteen is kept, and the backward loop recomputes the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -24,7 +26,10 @@ from torch import Tensor
 
 __all__ = ["RUNNING_ACTIVATIONS", "Activation", "running_outputs"]
 
-_BLOCK = 8
+_KEPT = 16
+"""Entries from one kept state to the next."""
+_IN_CACHE = 2**19
+"""Numbers that a block's states may be."""
 
 
 class Activation(NamedTuple):
@@ -78,63 +83,126 @@ class _RunningOutputs(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, inward: Tensor, outward: Tensor, start: Tensor, activation: str) -> Tensor:
-        activate = RUNNING_ACTIVATIONS[activation].value
-        by_entry = features.transpose(0, 1).contiguous()
-        entries, examples, _ = by_entry.shape
-        result = start.new_empty(entries, examples, outward.shape[1])
-        kept = start.new_empty(-(-entries // _BLOCK), *start.shape)
-        running, hidden = start.clone(), torch.empty_like(start, memory_format=torch.contiguous_format)
-        each = zip(by_entry.unbind(), inward.unbind(), outward.transpose(1, 2).unbind(), result.unbind(), strict=True)
-        for d, (part, into, out_of, outputs) in enumerate(each):
-            if d % _BLOCK == 0:
-                kept[d // _BLOCK].copy_(running)
-            torch.mm(activate(running, out=hidden), out_of, out=outputs)
-            running.addmm_(part, into)
+        entries = len(inward)
+        loop = _Loop(features, inward, start, RUNNING_ACTIVATIONS[activation])
+        result = start.new_empty(entries, outward.shape[1], len(start))
+        kept = start.new_empty(-(-entries // _KEPT), *start.shape)
+        running = start.clone(memory_format=torch.contiguous_format)
+        for block in loop.blocks(0, entries):
+            if block.start % _KEPT == 0:
+                kept[block.start // _KEPT].copy_(running)
+            torch.bmm(outward[block], loop.hidden(block, running).mT, out=result[block])
+            loop.advance(block, running)
         ctx.save_for_backward(features, inward, outward, start, kept)
         ctx.activation = activation
-        return result.transpose(0, 1)
+        return result.permute(2, 0, 1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         *given, kept = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient is itself to be differentiated
             return *_by_autograd(given, gradients[0], ctx.needs_input_grad, ctx.activation), None
-        features, inward, outward, _ = given
-        activation = RUNNING_ACTIVATIONS[ctx.activation]
-        by_entry = features.transpose(0, 1).contiguous()
+        features, inward, outward, start = given
+        entries = len(inward)
+        loop = _Loop(features, inward, start, RUNNING_ACTIVATIONS[ctx.activation])
         arriving = gradients[0].transpose(0, 1).contiguous()
         to_inward, to_outward = torch.empty_like(inward), torch.empty_like(outward)
-        to_features = torch.empty_like(by_entry) if ctx.needs_input_grad[0] else None
-        of_entries = _unbound(by_entry.mT, arriving, arriving.mT, outward, inward.mT, to_inward, to_outward, to_features)
-        later = torch.zeros_like(kept[0])  # gradient of the state after the current entry has joined
-        slope, pulled = torch.empty_like(later), torch.empty_like(later)
-        hidden = later.new_empty(_BLOCK, *later.shape).unbind()
-        for block, start in reversed(list(enumerate(kept.unbind()))):
-            here = slice(block * _BLOCK, (block + 1) * _BLOCK)
-            _fill_hidden(hidden, start, by_entry[here], inward[here], activation)
-            for units, entry in reversed(list(zip(hidden, of_entries[here], strict=False))):
-                feature, above, above_turned, out_of, into, inward_slot, outward_slot, feature_slot = entry
-                if feature_slot is not None:
-                    torch.mm(later, into, out=feature_slot)
-                torch.mm(feature, later, out=inward_slot)
-                torch.mm(above_turned, units, out=outward_slot)
-                torch.mm(above, out_of, out=pulled)
-                later.addcmul_(pulled, activation.slope(units, out=slope))
-        return (None if to_features is None else to_features.transpose(0, 1)), to_inward, to_outward, later, None
+        to_features = torch.empty_like(features) if ctx.needs_input_grad[0] else None
+        later = torch.zeros_like(kept[0])  # gradient of the state after the block's last entry has joined
+        for first, state in reversed(list(enumerate(kept.unbind()))):
+            blocks = loop.blocks(first * _KEPT, min((first + 1) * _KEPT, entries))
+            for block, running in reversed(loop.states(blocks, state)):
+                above = arriving[block]
+                hidden = loop.hidden(block, running)
+                torch.bmm(above.mT, hidden, out=to_outward[block])
+                pulled = loop.pulled(hidden, above, outward[block])
+                if to_features is not None:
+                    to_features[:, block] = loop.to_features(block, pulled, later)
+                loop.to_inward(block, pulled, later, out=to_inward[block])
+                later += pulled.sum(0)
+        return to_features, to_inward, to_outward, later, None
 
 
-def _unbound(*tensors: Tensor | None) -> list[tuple[Any, ...]]:
-    """Return the tensors' parts along the first axis side by side, by one call for each tensor."""
-    count = next(len(tensor) for tensor in tensors if tensor is not None)
-    return list(zip(*([None] * count if tensor is None else tensor.unbind() for tensor in tensors), strict=True))
+class _Loop:
+    """What both loops do with a block of entries, in arrays that are made once.
+
+    Args:
+        features: What each entry is to the network, `(N, D, F)`.
+        inward: Weights from the entries to the hidden units, `(D, F, H)`.
+        start: Pre-activations before the first entry, `(N, H)`: what is made is like it.
+        activation: Of the hidden units.
+    """
+
+    def __init__(self, features: Tensor, inward: Tensor, start: Tensor, activation: Activation) -> None:
+        (self._examples, entries, self._each), units = features.shape, inward.shape[-1]
+        self._features, self._inward = features.flatten(1), inward.flatten(0, 1)
+        self._activation = activation
+        self._size = _block_size(entries, self._examples * units, self._each)
+        below = start.new_ones(self._size, self._size).tril(-1)
+        self._below = below.repeat_interleave(self._each, 1).unsqueeze(1)
+        self._hidden, self._pulled = start.new_empty(2, self._size, self._examples, units).unbind()
+
+    def blocks(self, first: int, end: int) -> list[slice]:
+        """Return the blocks from one entry to another, in order."""
+        return [slice(start, min(start + self._size, end)) for start in range(first, end, self._size)]
+
+    def states(self, blocks: Sequence[slice], state: Tensor) -> list[tuple[slice, Tensor]]:
+        """Return blocks with the state at the start of each; `state` is that of the first."""
+        found = [(blocks[0], state)]
+        for before, block in pairwise(blocks):
+            part, into = self._of(before)
+            found.append((block, torch.addmm(found[-1][1], part, into)))
+        return found
+
+    def advance(self, block: slice, running: Tensor) -> None:
+        """Let a block's entries join the state."""
+        running.addmm_(*self._of(block))
+
+    def hidden(self, block: slice, running: Tensor) -> Tensor:
+        """Return the hidden units before each entry of a block, `(B, N, H)`, given the state at its start."""
+        size = block.stop - block.start
+        units = self._hidden[:size]
+        if size == 1:
+            self._activation.value(running, out=units[0])
+            return units
+        torch.mm(self._joined(block), self._of(block)[1], out=units.flatten(0, 1))
+        return self._activation.value(units.add_(running), out=units)
+
+    def pulled(self, hidden: Tensor, above: Tensor, outward: Tensor) -> Tensor:
+        """Return the gradient of the states that the hidden units were computed from, `(B, N, H)`; writes over `hidden`."""
+        pulled = torch.bmm(above, outward, out=self._pulled[: len(hidden)])
+        return pulled.mul_(self._activation.slope(hidden, out=hidden))
+
+    def to_inward(self, block: slice, pulled: Tensor, later: Tensor, *, out: Tensor) -> None:
+        """Write the gradient of a block's weights, `(B, F, H)`."""
+        gradient = torch.mm(self._of(block)[0].T, later, out=out.flatten(0, 1))
+        if len(pulled) > 1:
+            gradient.addmm_(self._joined(block).T, pulled.flatten(0, 1))
+
+    def to_features(self, block: slice, pulled: Tensor, later: Tensor) -> Tensor:
+        """Return the gradient of a block's features, `(N, B, F)`."""
+        _, into = self._of(block)
+        later_ones = self._below[: len(pulled), :, : len(into)] * (pulled @ into.T)
+        return (later_ones.sum(0) + later @ into.T).unflatten(1, (len(pulled), self._each))
+
+    def _of(self, block: slice) -> tuple[Tensor, Tensor]:
+        """Return a block's features, `(N, B F)`, and weights, `(B F, H)`."""
+        columns = slice(block.start * self._each, block.stop * self._each)
+        return self._features[:, columns], self._inward[columns]
+
+    def _joined(self, block: slice) -> Tensor:
+        """Return the block's features that have joined before each of its entries, `(B N, B F)`."""
+        part, size = self._of(block)[0], block.stop - block.start
+        return (self._below[:size, :, : part.shape[1]] * part).flatten(0, 1)
 
 
-def _fill_hidden(hidden: Sequence[Tensor], start: Tensor, by_entry: Tensor, inward: Tensor, activation: Activation) -> None:
-    """Write the hidden units before each entry of a block to `hidden`; the first state of the block is `start`."""
-    running = start.clone()
-    for part, into, units in zip(by_entry.unbind(), inward.unbind(), hidden, strict=False):
-        activation.value(running, out=units)
-        running.addmm_(part, into)
+def _block_size(entries: int, state: int, each: int) -> int:
+    """Return how many entries to take at once, a power of two: few where an entry is many features or its state is large.
+
+    Within a block an entry's features meet all of the block's weights, so that the work grows with their number.
+    """
+    most = min(_KEPT // each, _IN_CACHE // max(state, 1), _KEPT, entries)
+    return 1 << max(most, 1).bit_length() - 1
 
 
 def _by_autograd(
