@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.support.contest import Row
 from benchmarks.support.setting import Setting, confine
+from probgen.execution import keep_freed_memory
 
 FAMILIES = (
     "vae",
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from benchmarks.support.scaling import run_scaling
 
         return run_scaling(options.only, setting, options.out, _say)
+    keep_freed_memory()  # for everybody: else what a row left behind decides what the next one pays for memory
     return _compare(options.only, setting, options.out, list_only=options.list)
 
 

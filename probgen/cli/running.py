@@ -18,6 +18,7 @@ from probgen.data import Source, View, as_source, matching_view
 from probgen.errors import CheckpointError, ConfigurationError, DataError
 from probgen.estimator import Estimator
 from probgen.evaluation import Evaluation, evaluate
+from probgen.execution import keep_freed_memory
 from probgen.files import read_json, write_json
 from probgen.plugin import build, build_estimator, registry
 from probgen.report import PAGE, RunFacts, draw_pictures, headline, write_page
@@ -48,6 +49,7 @@ def carry_out(config: RunConfig, folder: Path, *, resume: bool) -> None:
     """
     leads = console.leads()
     torch.set_num_threads(config.training["threads"])
+    keep_freed_memory()  # the process is the command's own
     source = source_of(config, folder)
     if leads and not (folder / DATA).exists():
         write_json(folder / DATA, {"name": source.name, "fingerprint": source.fingerprint})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from probgen.execution.memory import keep_freed_memory
 from probgen.execution.policy import EXECUTIONS, Execution, PhaseExecution, check_execution
 from probgen.execution.recorded import Recorded
 from probgen.execution.staged import StagedPhase
 
-__all__ = ["EXECUTIONS", "Execution", "PhaseExecution", "Recorded", "StagedPhase", "check_execution"]
+__all__ = ["EXECUTIONS", "Execution", "PhaseExecution", "Recorded", "StagedPhase", "check_execution", "keep_freed_memory"]
