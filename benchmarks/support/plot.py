@@ -16,6 +16,8 @@ _COLOURS = {
     "probgen": "#1a237e",
     "probgen graph": "#3f51b5",
     "probgen inductor": "#9fa8da",
+    "probgen fit": "#1a237e",
+    "probgen fit eager": "#5e35b1",
     "pyro": "#e65100",
     "numpyro": "#2e7d32",
     "zuko": "#c2185b",
