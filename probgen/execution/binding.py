@@ -68,6 +68,7 @@ METHODS = {
     _aten.addmm_.default: "addmm_",
     _aten.copy_.default: "copy_",
     _aten.expand.default: "expand",
+    _aten.lt_.Tensor: "lt_",
     _aten.view.default: "view",
 }
 """Methods of tensors that take the same arguments as an overload, and give the same bits."""

@@ -74,11 +74,10 @@ def _is_plain_bernoulli(node: Node) -> bool:
 
 
 def _compare_with_uniform(graph: Graph, node: Node) -> Node:
-    """`bernoulli(p)` as `rand < p`: the same law, and a vectorised generator."""
+    """`bernoulli(p)` as `rand < p`, written as numbers: the same law, and a vectorised generator."""
     probabilities = node.args[0]
     uniform = graph.call_function(_aten.rand_like.default, (probabilities,))
-    below = graph.call_function(_aten.lt.Tensor, (uniform, probabilities))
-    return graph.call_function(_aten._to_copy.default, (below,), {"dtype": _value(node).dtype})
+    return graph.call_function(_aten.lt_.Tensor, (uniform, probabilities))
 
 
 # ------------------------------------------------------------------------------------------------------ linear layers

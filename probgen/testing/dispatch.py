@@ -163,11 +163,11 @@ class ScriptedNoise(TorchDispatchMode):
             return func(*args, **kwargs)
         if func.is_view:
             return self._view(func, args, kwargs)
+        if name.removesuffix("_") in _REVERSED and len(undecided) == 1:
+            return self._compare(func, args, kwargs)
         if not _Operation.of(func).writes:
             if name in _MOVES:
                 return self._move(func, args, kwargs)
-            if name in _REVERSED and len(undecided) == 1:
-                return self._compare(func, args)
             if name in MONOTONE and len(undecided) == 1:
                 derived = self._derive(func, args, kwargs, undecided[0])
                 if derived is not None:
@@ -194,24 +194,28 @@ class ScriptedNoise(TorchDispatchMode):
             return None
         return output
 
-    def _compare(self, func: Any, args: tuple[Any, ...]) -> Tensor:
-        """Answer a comparison of noise with something that is none."""
+    def _compare(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        """Answer a comparison of noise with something that is none; its answer may be written to either, or elsewhere."""
         noise_first = isinstance(args[0], Tensor) and self._uniforms.labels(args[0]) is not None
         noise, threshold = args[:2] if noise_first else args[1::-1]
         labels = self._labels(noise)
         if bool((labels < 0).any()):
             raise NotEnumerable(f"a comparison of a tensor that is uniform noise in part, by {func}")
-        answer = func(*args)
         precision = torch.result_type(*args[:2])
-        threshold = torch.as_tensor(threshold, dtype=torch.float64, device="cpu").to(precision).to(torch.float64)
-        name = func.overloadpacket.__name__ if noise_first else _REVERSED[func.overloadpacket.__name__]
+        threshold = torch.as_tensor(threshold, dtype=torch.float64, device="cpu").to(precision).double().clone()
+        answer = func(*args, **kwargs)
+        name = func.overloadpacket.__name__.removesuffix("_")
+        name = name if noise_first else _REVERSED[name]
         labels, threshold = labels.expand(answer.shape), threshold.expand(answer.shape)
         if name in COMPARISONS:
             below, including = COMPARISONS[name]
             found = self._uniforms.below(labels, threshold, str(func), including=including)
-            return answer.copy_(found if below else ~found & ~threshold.isnan())
-        found = self._uniforms.at(labels, threshold, str(func))
-        return answer.copy_(found if name == "eq" else ~found)
+            found = found if below else ~found & ~threshold.isnan()
+        else:
+            equal = self._uniforms.at(labels, threshold, str(func))
+            found = equal if name == "eq" else ~equal
+        self._uniforms.forget(answer)
+        return answer.copy_(found)
 
     def _move(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         output = func(*args, **kwargs)

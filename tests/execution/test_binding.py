@@ -56,6 +56,7 @@ CALLS = {
     aten.addcmul_.default: [((X, X, ROW), {"value": -0.3})],
     aten.addmm_.default: [((X, SQUARE, X), {}), ((X, SQUARE, X), {"beta": 0.5, "alpha": -1})],
     aten.copy_.default: [((X, ROW), {}), ((X, ROW.double(), True), {})],
+    aten.lt_.Tensor: [((X, ROW), {})],
     aten.expand.default: [((ROW, [3, 4]), {}), ((ROW, [2, -1]), {})],
     aten.view.default: [((X, [12]), {}), ((X, [2, -1]), {})],
 }

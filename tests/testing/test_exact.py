@@ -110,7 +110,6 @@ REFUSED = {
     "exponential_ ": lambda: F.gumbel_softmax(P),
     "aten.sort": lambda: torch.rand(3).argsort(),
     "aten.lt": lambda: torch.rand(1) < torch.rand(1),
-    "aten.lt_": lambda: torch.rand(1).lt_(0.5),
     "aten.floor": lambda: torch.rand(1).floor(),
     "aten._to_copy": lambda: (10 * torch.rand(1)).long(),
     "parameters that are uniform noise": lambda: torch.bernoulli(torch.rand(2)),

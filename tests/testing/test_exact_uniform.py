@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -129,6 +130,31 @@ def test_noise_that_is_only_compared_takes_no_nodes() -> None:
         return bits.double() * weight
 
     assert exact_expectation(program).paths == 4 * 16
+
+
+def elsewhere() -> Tensor:
+    noise = uniform()
+    return torch.lt(noise, SHIFT, out=torch.empty_like(noise)) + 2 * torch.gt(noise, 0.5, out=torch.empty_like(noise))
+
+
+def over_the_noise() -> Tensor:
+    noise = uniform()
+    high = noise > 0.5
+    return noise.lt_(SHIFT) + 2 * high
+
+
+def over_the_threshold() -> Tensor:
+    noise, shift = uniform(), SHIFT.clone()
+    return shift.gt_(noise) + 2 * (noise > 0.5)
+
+
+@pytest.mark.parametrize("program", [elsewhere, over_the_noise, over_the_threshold])
+def test_a_comparison_may_be_written_anywhere(program: Callable[[], Tensor]) -> None:
+    """1 below 0.3, 2 above a half, and 0 between; the noise itself is no more where it was written over."""
+    moments = exact_expectation(program)
+    assert moments.paths == 3
+    assert moments.mean.item() == pytest.approx(0.3 + 2 * 0.5, abs=1e-12)
+    assert moments.variance.item() == pytest.approx(0.3 + 4 * 0.5 - 1.3**2, abs=1e-12)
 
 
 @pytest.mark.parametrize("estimator", [RELAX(hidden=(4,)), REBAR()])

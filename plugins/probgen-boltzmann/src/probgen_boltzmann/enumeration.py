@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from probgen.draws import bernoulli
 from probgen.errors import CapabilityError
 from probgen.nn import linear
 
@@ -51,7 +52,7 @@ def draw_exactly(n: int, weight: Tensor, row_bias: Tensor, column_bias: Tensor) 
         return weight.new_zeros(0, weight.shape[0]), weight.new_zeros(0, weight.shape[1])
     rows = bits(torch.multinomial(scores.softmax(0), n, replacement=True), len(row_bias)).to(weight)
     probabilities = torch.sigmoid(linear(rows, weight.T, column_bias))
-    return rows, (torch.rand_like(probabilities) < probabilities).to(weight)
+    return rows, bernoulli(probabilities)
 
 
 def bits(numbers: Tensor, width: int) -> Tensor:

@@ -26,8 +26,9 @@ from probgen import (
 )
 from probgen.capabilities import LogPartition
 from probgen.claims import Exact
+from probgen.draws import bernoulli
 from probgen.nn import linear
-from probgen_boltzmann.ais import RBMPath, anneal, draw_bits
+from probgen_boltzmann.ais import RBMPath, anneal, probabilities_in_place
 from probgen_boltzmann.centering import Layered
 from probgen_boltzmann.enumeration import bits, draw_exactly, log_partition_by_enumeration
 
@@ -217,8 +218,8 @@ class RBM(nn.Module, UnnormalizedDensity, MarkovKernel, Sampler, Density, Enumer
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Draw all hidden units given the visible ones, then all visible units given those."""
         x = state["x"]
-        hidden = draw_bits(self._hidden_inputs(x.flatten(1)))
-        visible = draw_bits(torch.addmm(self.visible_bias, hidden, self.weight))
+        hidden = bernoulli(probabilities_in_place(self._hidden_inputs(x.flatten(1))))
+        visible = bernoulli(probabilities_in_place(torch.addmm(self.visible_bias, hidden, self.weight)))
         return {"x": visible.view_as(x)}, {}
 
     def _sample(self, n: int, context: Tensor | None) -> Tensor:
@@ -228,7 +229,7 @@ class RBM(nn.Module, UnnormalizedDensity, MarkovKernel, Sampler, Density, Enumer
         elif weight.shape[1] <= _ENUMERABLE:
             v, _ = draw_exactly(n, weight.T, visible_bias, hidden_bias)
         else:
-            v = draw_bits(self.base_bias.expand(n, -1))
+            v = bernoulli(self.base_bias.sigmoid().expand(n, -1))
             for _ in range(self.burn_in):
                 v = self.step({"x": v})[0]["x"]
         return v.reshape(n, *self.event_shape)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.distributions.constraints import Constraint
 
 from probgen import Batch, CapabilityError, ConfigurationError, Density, Sampler
+from probgen.draws import bernoulli
 from probgen.nn import soft_limit
 from probgen.supports import levels, support_name
 from probgen_latent.networks import DecoderNetwork
@@ -115,8 +116,7 @@ class BernoulliDecoder(Decoder):
         return F.binary_cross_entropy_with_logits(logits, x.to(logits.dtype), reduction="none")
 
     def _sample(self, n: int, context: Tensor | None) -> Tensor:
-        probabilities = self._computed(context).squeeze(1).sigmoid()
-        return (torch.rand_like(probabilities) < probabilities).to(probabilities.dtype)  # four times as fast as bernoulli
+        return bernoulli(self._computed(context).squeeze(1).sigmoid())
 
 
 class GaussianDecoder(Decoder):

@@ -16,6 +16,7 @@ from torch.distributions.constraints import Constraint
 
 from probgen import Batch, BoundedLikelihood, LatentVariable, Sampler, run_pair
 from probgen.claims import LowerBound
+from probgen.draws import bernoulli
 from probgen.errors import ConfigurationError, SupportError
 from probgen.nn import Linear
 
@@ -146,9 +147,9 @@ class SigmoidBeliefNet(nn.Module, LatentVariable, Sampler, BoundedLikelihood):
 
     def _sample(self, n: int, context: Tensor | None) -> Tensor:
         extra = self._extra(context, n)
-        z = _drawn(self._prior(extra))
+        z = bernoulli(self._prior(extra).sigmoid())
         for generate in reversed(self.generation):
-            z = _drawn(generate(_beside(z, extra)))
+            z = bernoulli(generate(_beside(z, extra)).sigmoid())
         return z.reshape(n, *self.event_shape)
 
     def _log_prob_bound(self, x: Tensor, context: Tensor | None) -> Tensor:
@@ -157,10 +158,6 @@ class SigmoidBeliefNet(nn.Module, LatentVariable, Sampler, BoundedLikelihood):
 
 def _units(logits: Tensor) -> dist.TorchDistribution:
     return dist.Bernoulli(logits=logits).to_event(1)
-
-
-def _drawn(logits: Tensor) -> Tensor:
-    return (torch.rand_like(logits) < logits.sigmoid()).to(logits.dtype)  # four times as fast as bernoulli
 
 
 def _beside(units: Tensor, extra: Tensor) -> Tensor:
