@@ -67,8 +67,17 @@ METHODS = {
     _aten.addcmul_.default: "addcmul_",
     _aten.addmm_.default: "addmm_",
     _aten.copy_.default: "copy_",
+    _aten.div_.Tensor: "div_",
+    _aten.exp_.default: "exp_",
     _aten.expand.default: "expand",
+    _aten.log_.default: "log_",
     _aten.lt_.Tensor: "lt_",
+    _aten.mul_.Tensor: "mul_",
+    _aten.neg_.default: "neg_",
+    _aten.relu_.default: "relu_",
+    _aten.sigmoid_.default: "sigmoid_",
+    _aten.sub_.Tensor: "sub_",
+    _aten.tanh_.default: "tanh_",
     _aten.view.default: "view",
 }
 """Methods of tensors that take the same arguments as an overload, and give the same bits."""

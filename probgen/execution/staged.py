@@ -23,6 +23,7 @@ from probgen.execution.program import Program, Results
 from probgen.execution.reach import Reach
 from probgen.execution.refusals import refuse_captured, refuse_changes
 from probgen.execution.rehearsal import Rehearsal
+from probgen.execution.reuse import reuse_memory
 from probgen.execution.rewrites import rewrite
 from probgen.execution.simplify import simplify
 from probgen.execution.tracing import copied, trace
@@ -205,7 +206,10 @@ class StagedPhase:
         """Return what runs a rewritten, and compiled, copy of a graph, after comparing it with the graph."""
         if self._rewrites:
             rewritten = copied(graph)
-            if any(rewrite(rewritten).values()):
+            changed = any(rewrite(rewritten).values())
+            if self._compiler is None:  # which would undo it
+                changed |= reuse_memory(rewritten) > 0
+            if changed:
                 if not rewritten_agrees(graph, rewritten, inputs, reach, gradients=gradients):
                     raise StagingError(_differs(self._phase.name, "rewriting operations of its graph"))
                 graph = rewritten

@@ -102,7 +102,7 @@ def test_the_way_s_parts_add_up():
 def test_ratios_in_single_precision(scale, now, then):
     """From inputs and steps so small that the short form is used to some thousands, where it would be wrong."""
     model = machine(6, 4, scale=scale)
-    path, v = path_of(model), model.enumerate_support()
+    v = model.enumerate_support()
     inputs = (v @ model.weight.T + model.hidden_bias).detach()
     softplus = torch.nn.functional.softplus
     exact = (then - now) * (v @ (model.visible_bias - model.base_bias))

@@ -96,7 +96,7 @@ class RBMPath:
         return log_ratio, bernoulli(probabilities_in_place(logits))
 
     def _softplus_change(self, inputs: Tensor, probabilities: Tensor, now: float, then: float) -> Tensor:
-        r"""Return $s(\beta' u) - s(\beta u)$ of inputs $u$, where $s(u) = \log(1 + e^u)$ and $p$ is the sigmoid of $\beta' u$.
+        r"""Return the change of $s(\beta u) = \log(1 + e^{\beta u})$, given the probabilities $p = \sigma(\beta' u)$.
 
         $$s(\beta' u) - s(\beta u) = -\log\left(1 + p\, (e^{(\beta - \beta') u} - 1)\right)$$
 
