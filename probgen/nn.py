@@ -30,6 +30,9 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 _SMALLEST_IMAGE = 4
 
+_WRITE_OVER = ("elu", "leaky-relu", "relu")
+"""Those whose derivative follows from their result, and which torch lets write that over what they are given."""
+
 _Layer = TypeVar("_Layer", bound=nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
 
 
@@ -88,7 +91,7 @@ class MLP(nn.Sequential):
         for index, (inputs, outputs) in enumerate(pairwise(sizes)):
             layers.append(Linear(inputs, outputs))
             if activate_last or index < len(sizes) - 2:
-                layers.append(activation_layer(activation))
+                layers.append(activation_layer(activation, write_over=True))
                 if dropout:
                     layers.append(nn.Dropout(dropout))
         super().__init__(*layers)
@@ -130,10 +133,15 @@ class ConvEncoder(nn.Module):
         inputs, height, width = _image(image_shape, type(self).__name__)
         layers: list[nn.Module] = []
         for outputs in channels:
-            layers += [_glorot(nn.Conv2d(inputs, outputs, 4, stride=2, padding=1)), activation_layer(activation)]
+            layers += [
+                _glorot(nn.Conv2d(inputs, outputs, 4, stride=2, padding=1)),
+                activation_layer(activation, write_over=True),
+            ]
             inputs, height, width = outputs, height // 2, width // 2
         self.convolutions = nn.Sequential(*layers)
-        self.head = nn.Sequential(Linear(inputs * height * width + extra, features), activation_layer(activation))
+        self.head = nn.Sequential(
+            Linear(inputs * height * width + extra, features), activation_layer(activation, write_over=True)
+        )
 
     def forward(self, image: Tensor, extra: Tensor | None = None) -> Tensor:
         """Return the features of images with any leading dimensions."""
@@ -175,13 +183,14 @@ class ConvDecoder(nn.Module):
         for _ in channels:
             sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
         self._smallest = (channels[0], *sizes[-1])
-        self.head = nn.Sequential(Linear(features, channels[0] * sizes[-1][0] * sizes[-1][1]), activation_layer(activation))
+        first = Linear(features, channels[0] * sizes[-1][0] * sizes[-1][1])
+        self.head = nn.Sequential(first, activation_layer(activation, write_over=True))
         layers: list[nn.Module] = []
         for (inputs, next_channels), (tall, wide) in zip(pairwise((*channels, outputs)), sizes[-2::-1], strict=True):
             # The encoder halves odd sizes downwards; the padding puts the lost row or column back.
             odd = (tall % 2, wide % 2)
             layers.append(_glorot(nn.ConvTranspose2d(inputs, next_channels, 4, stride=2, padding=1, output_padding=odd)))
-            layers.append(activation_layer(activation))
+            layers.append(activation_layer(activation, write_over=True))
         self.convolutions = nn.Sequential(*layers[:-1])
 
     def forward(self, code: Tensor) -> Tensor:
@@ -198,8 +207,12 @@ def over_leading(network: Callable[[Tensor], Tensor], x: Tensor, event_dims: int
     return result.reshape(*lead, *result.shape[1:])
 
 
-def activation_layer(name: str) -> nn.Module:
+def activation_layer(name: str, *, write_over: bool = False) -> nn.Module:
     """Return the activation called `name`.
+
+    Args:
+        name: One of `ACTIVATIONS`.
+        write_over: Whether it may write over what it is given: for layers whose results nothing else looks at.
 
     Raises:
         ConfigurationError: there is none of this name.
@@ -208,7 +221,7 @@ def activation_layer(name: str) -> nn.Module:
         raise ConfigurationError(
             f"activation_layer: expected an activation's name; got {name!r}. {suggest(name, ACTIVATIONS)}"
         )
-    return ACTIVATIONS[name]()
+    return ACTIVATIONS[name](**({"inplace": True} if write_over and name in _WRITE_OVER else {}))
 
 
 def soft_limit(x: Tensor, limit: float) -> Tensor:
@@ -216,7 +229,7 @@ def soft_limit(x: Tensor, limit: float) -> Tensor:
 
     Log-scales pass through it, so that no variance collapses or explodes and the gradient never vanishes altogether.
     """
-    return limit * torch.tanh(x / limit)
+    return limit * (x / limit).tanh_()
 
 
 def _image(shape: Sequence[int], where: str) -> tuple[int, int, int]:

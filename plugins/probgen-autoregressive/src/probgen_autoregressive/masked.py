@@ -70,7 +70,7 @@ class MaskedNetwork(nn.Module):
         self.direct = Linear(inputs, outputs, bias=False) if direct and hidden else None
         if self.direct is not None:
             nn.init.zeros_(self.direct.get_parameter("weight"))
-        self.activation = activation_layer(activation)
+        self.activation = activation_layer(activation, write_over=True)
         self.dropout = nn.Dropout(dropout)
         self._kept = self.num_masks == 1
         for name, mask in enumerate(self._masks_of(0)) if self._kept else ():

@@ -193,16 +193,15 @@ class DDPM(nn.Module, Sampler, NoiseProcess, BoundedLikelihood):
     def denoise(self, z_t: Tensor, t: Tensor, context: Tensor | None = None) -> Tensor:
         r"""Return the predicted noise, whatever the network predicts; in evaluation mode that of a clipped event."""
         alpha, sigma = (factor.reshape(-1, *[1] * (z_t.ndim - 1)) for factor in self._schedule(t))
-        noise = sigma * z_t + self._gain(alpha, sigma) * self.network(z_t, t, context)
+        predicted = self.network(z_t, t, context)
+        noise = torch.addcmul(predicted if self.target == "noise" else self._gain(alpha, sigma) * predicted, sigma, z_t)
         if not self._bounded or self.training:
             return noise
         return (z_t - alpha * ((z_t - sigma * noise) / alpha).clamp(-1, 1)) / sigma
 
     def _gain(self, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """Return how the noise changes with what is predicted."""
-        if self.target == "event":
-            return -alpha / sigma
-        return alpha if self.target == "velocity" else torch.ones_like(alpha)
+        """Return how the noise changes with an event or a velocity that is predicted."""
+        return alpha if self.target == "velocity" else -alpha / sigma
 
     def scaled(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return events of the unit interval on [-1, 1], others as they are, and the log-determinant, `(N,)`."""

@@ -38,7 +38,7 @@ def ddim_step(model: NoiseProcess, z: Tensor, t: Tensor, s: Tensor, context: Ten
     References:
         Song, Meng & Ermon (2021), arXiv:2010.02502, equation 12 with $\sigma = 0$.
     """
-    (alpha_t, sigma_t), (alpha_s, sigma_s) = model.schedule(t), model.schedule(s)
+    (alpha_t, alpha_s), (sigma_t, sigma_s) = (levels.unbind() for levels in model.schedule(torch.cat([t, s])))
     noise = model.denoise(z, t.expand(len(z)), context)
     return alpha_s * (z - sigma_t * noise) / alpha_t + sigma_s * noise
 

@@ -69,6 +69,7 @@ class UNet(nn.Module):
         self.last = nn.Conv2d(channels, event_shape[0], 3, padding=1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)  # pyright: ignore[reportArgumentType]  # it has one
+        self.to(memory_format=torch.channels_last)  # convolutions and what follows them are a seventh faster
 
     def forward(self, z: Tensor, t: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the network's prediction for a flat batch; zeros before anything is learned."""

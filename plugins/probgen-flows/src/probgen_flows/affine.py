@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import operator
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from probgen.nn import soft_limit
 
-__all__ = ["affine", "affine_inverse", "quieten", "shift_and_log_scale"]
+__all__ = ["affine", "affine_inverse", "quieten", "shift_and_log_scale", "total"]
 
 _LOG_SCALE_LIMIT = 5.0  # of a layer: scales from 0.007 to 148 times that of its input
 _QUIET = 0.1
@@ -27,6 +31,11 @@ def affine(x: Tensor, shift: Tensor, log_scale: Tensor) -> Tensor:
 def affine_inverse(z: Tensor, shift: Tensor, log_scale: Tensor) -> Tensor:
     r"""Return $x = m + z\, e^{a}$."""
     return torch.addcmul(shift, z, torch.exp(log_scale))
+
+
+def total(log_scales: Sequence[Tensor]) -> Tensor:
+    """Return the sum over features and layers, `[(N, K), ...] -> (N,)`."""
+    return functools.reduce(operator.add, (each.sum(1) for each in log_scales))
 
 
 @torch.no_grad()

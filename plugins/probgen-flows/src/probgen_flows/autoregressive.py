@@ -8,7 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from probgen_flows.affine import affine, affine_inverse
+from probgen_flows.affine import affine, affine_inverse, total
+from probgen_flows.flow import LogDeterminant
 from probgen_flows.masked import MaskedConditioner
 
 __all__ = ["AutoregressiveLayer", "AutoregressiveLayers", "invert"]
@@ -38,14 +39,13 @@ class AutoregressiveLayer(nn.Module):
         )
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        r"""Return $z$ and $\log|\det \partial z / \partial x|$: `(N, D), (N, C) -> (N, D), (N,)`."""
+        r"""Return $z$ and $a(x, c)$, minus the sum of which is $\log|\det|$: `(N, D), (N, C) -> (N, D), (N, D)`."""
         shift, log_scale = self.conditioner.at(context)(x)
-        return affine(x, shift, log_scale), -log_scale.sum(1)
+        return affine(x, shift, log_scale), log_scale
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        r"""Return $x$ and $\log|\det \partial x / \partial z|$: `(N, D), (N, C) -> (N, D), (N,)`."""
-        x, log_scale = invert(self.conditioner.at(context), z)
-        return x, log_scale.sum(1)
+        r"""Return $x$ and $a(x, c)$, the sum of which is $\log|\det|$: `(N, D), (N, C) -> (N, D), (N, D)`."""
+        return invert(self.conditioner.at(context), z)
 
 
 class AutoregressiveLayers(nn.ModuleList):
@@ -67,21 +67,21 @@ class AutoregressiveLayers(nn.ModuleList):
         sizes = {"context_features": context_features, "hidden": hidden, "activation": activation}
         super().__init__(AutoregressiveLayer(features, **sizes, reverse=index % 2 == 1) for index in range(transforms))
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        r"""Return $z$ and $\log|\det \partial z / \partial x|$, a pass of each network."""
-        log_det = x.new_zeros(len(x))
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, LogDeterminant]:
+        r"""Return $z$ and what computes $\log|\det \partial z / \partial x|$, a pass of each network."""
+        log_scales: list[Tensor] = []
         for layer in self:
-            x, change = layer(x, context)
-            log_det = log_det + change
-        return x, log_det
+            x, log_scale = layer(x, context)
+            log_scales.append(log_scale)
+        return x, lambda: -total(log_scales)
 
-    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        r"""Return $x$ and $\log|\det \partial x / \partial z|$, a fixed-point iteration of each network."""
-        log_det = z.new_zeros(len(z))
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, LogDeterminant]:
+        r"""Return $x$ and what computes $\log|\det \partial x / \partial z|$, a fixed-point iteration of each network."""
+        log_scales: list[Tensor] = []
         for layer in reversed(cast("Sequence[AutoregressiveLayer]", self)):
-            z, change = layer.inverse(z, context)
-            log_det = log_det + change
-        return z, log_det
+            z, log_scale = layer.inverse(z, context)
+            log_scales.append(log_scale)
+        return z, lambda: total(log_scales)
 
 
 def invert(parameters: Callable[[Tensor], tuple[Tensor, Tensor]], z: Tensor) -> tuple[Tensor, Tensor]:

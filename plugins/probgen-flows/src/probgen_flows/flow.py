@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,10 @@ from torch.distributions.constraints import Constraint
 from probgen import Batch, ConfigurationError, Density, Invertible, Reparameterized, SupportError
 from probgen.supports import support_name
 
-__all__ = ["Flow", "Units"]
+__all__ = ["Flow", "LogDeterminant", "Units"]
+
+LogDeterminant = Callable[[], Tensor]
+r"""Computes $\log|\det|$ of a map that has been applied, `(N,)`; a function, for draws without scores do without it."""
 
 
 class Flow(nn.Module, Density, Reparameterized, Invertible, abc.ABC):
@@ -75,32 +78,37 @@ class Flow(nn.Module, Density, Reparameterized, Invertible, abc.ABC):
         self.units.initialize(batch.x.reshape(len(batch), self.features))
 
     @abc.abstractmethod
-    def _to_noise(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        r"""Return $z$ and $\log|\det \partial z / \partial x|$: `(N, D), (N, C) -> (N, D), (N,)`."""
+    def _to_noise(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, LogDeterminant]:
+        r"""Return $z$, `(N, D)`, and what computes $\log|\det \partial z / \partial x|$, of `(N, D), (N, C)`."""
 
     @abc.abstractmethod
-    def _to_events(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        r"""Return $x$ and $\log|\det \partial x / \partial z|$: `(N, D), (N, C) -> (N, D), (N,)`."""
+    def _to_events(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, LogDeterminant]:
+        r"""Return $x$, `(N, D)`, and what computes $\log|\det \partial x / \partial z|$, of `(N, D), (N, C)`."""
 
     def _transform(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         z, log_det = self._to_noise(self.units(x.reshape(len(x), self.features)), self._flattened(context, x))
-        return z.reshape(x.shape), log_det - self.units.log_volume()
+        return z.reshape(x.shape), log_det() - self.units.log_volume()
 
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        x, log_det = self._to_events(z.reshape(len(z), self.features), self._flattened(context, z))
-        return self.units.inverse(x).reshape(z.shape), log_det + self.units.log_volume()
+        x, log_det = self._from_noise(z, context)
+        return x, log_det() + self.units.log_volume()
 
     def _log_prob(self, x: Tensor, context: Tensor | None) -> Tensor:
         z, log_det = self._transform(x, context)
         return self._normal_log_prob(z) + log_det
 
     def _rsample(self, n: int, context: Tensor | None) -> Tensor:
-        return self._inverse(self._noise(n), context)[0]
+        return self._from_noise(self._noise(n), context)[0]
 
     def _rsample_and_log_prob(self, n: int, context: Tensor | None) -> tuple[Tensor, Tensor]:
         z = self._noise(n)
         x, log_det = self._inverse(z, context)
         return x, self._normal_log_prob(z) - log_det
+
+    def _from_noise(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, LogDeterminant]:
+        """Return events in the units of the data, and the log-determinant of the way to those of the model."""
+        x, log_det = self._to_events(z.reshape(len(z), self.features), self._flattened(context, z))
+        return self.units.inverse(x).reshape(z.shape), log_det
 
     def _noise(self, n: int) -> Tensor:
         return torch.randn((n, *self.event_shape), dtype=self.units.scale.dtype, device=self.units.scale.device)

@@ -7,6 +7,7 @@ from typing import final
 from torch import Tensor
 
 from probgen_flows.autoregressive_flow import AutoregressiveFlow
+from probgen_flows.flow import LogDeterminant
 
 __all__ = ["IAF"]
 
@@ -50,8 +51,8 @@ class IAF(AutoregressiveFlow):
         Kingma et al. (2016), arXiv:1606.04934.
     """
 
-    def _to_noise(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _to_noise(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, LogDeterminant]:
         return self.layers.inverse(x, context)
 
-    def _to_events(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _to_events(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, LogDeterminant]:
         return self.layers(z, context)

@@ -7,6 +7,7 @@ from typing import final
 from torch import Tensor
 
 from probgen_flows.autoregressive_flow import AutoregressiveFlow
+from probgen_flows.flow import LogDeterminant
 
 __all__ = ["MAF"]
 
@@ -50,8 +51,8 @@ class MAF(AutoregressiveFlow):
         Papamakarios, Pavlakou & Murray (2017), arXiv:1705.07057.
     """
 
-    def _to_noise(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _to_noise(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, LogDeterminant]:
         return self.layers(x, context)
 
-    def _to_events(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _to_events(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, LogDeterminant]:
         return self.layers.inverse(z, context)

@@ -90,7 +90,7 @@ class MaskedConditioner(nn.Module):
         self.shortcut = Linear(context_features, 2 * features, bias=False) if context_features else None
         if self.shortcut is not None:
             quieten(self.shortcut)
-        self.activation = activation_layer(activation)
+        self.activation = activation_layer(activation, write_over=True)
 
     def at(self, context: Tensor | None) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
         """Return the network at a context `(N, C)`, as a function of the features `(N, D)`.

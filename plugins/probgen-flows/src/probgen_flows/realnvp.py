@@ -12,8 +12,8 @@ from torch.distributions.constraints import Constraint
 
 from probgen import ShapeError
 from probgen.nn import MLP
-from probgen_flows.affine import affine, affine_inverse, quieten, shift_and_log_scale
-from probgen_flows.flow import Flow
+from probgen_flows.affine import affine, affine_inverse, quieten, shift_and_log_scale, total
+from probgen_flows.flow import Flow, LogDeterminant
 
 __all__ = ["RealNVP"]
 
@@ -78,27 +78,27 @@ class RealNVP(Flow):
             quieten(network[-1])  # pyright: ignore[reportArgumentType]  # an MLP ends with a linear layer
             self.conditioners.append(network)
 
-    def _to_noise(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _to_noise(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, LogDeterminant]:
         even, odd = x[:, 0::2], x[:, 1::2]
-        log_det = x.new_zeros(len(x))
+        log_scales: list[Tensor] = []
         for index, network in enumerate(self.conditioners):
             given, moved = (even, odd) if index % 2 == 0 else (odd, even)
             shift, log_scale = _parameters(network, given, context)
             moved = affine(moved, shift, log_scale)
             even, odd = (given, moved) if index % 2 == 0 else (moved, given)
-            log_det = log_det - log_scale.sum(1)
-        return _interleaved(even, odd), log_det
+            log_scales.append(log_scale)
+        return _interleaved(even, odd), lambda: -total(log_scales)
 
-    def _to_events(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _to_events(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, LogDeterminant]:
         even, odd = z[:, 0::2], z[:, 1::2]
-        log_det = z.new_zeros(len(z))
+        log_scales: list[Tensor] = []
         for index, network in reversed(list(enumerate(self.conditioners))):
             given, moved = (even, odd) if index % 2 == 0 else (odd, even)
             shift, log_scale = _parameters(network, given, context)
             moved = affine_inverse(moved, shift, log_scale)
             even, odd = (given, moved) if index % 2 == 0 else (moved, given)
-            log_det = log_det + log_scale.sum(1)
-        return _interleaved(even, odd), log_det
+            log_scales.append(log_scale)
+        return _interleaved(even, odd), lambda: total(log_scales)
 
 
 def _parameters(network: nn.Module, given: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
