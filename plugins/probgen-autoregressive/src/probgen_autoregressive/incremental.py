@@ -11,11 +11,11 @@ of a step are one piece of memory.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from probgen_autoregressive.laws import EntryLaw
 from probgen_autoregressive.masked import MaskedNetwork
@@ -38,9 +38,7 @@ def draw_entry_by_entry(network: MaskedNetwork, law: EntryLaw, n: int, context: 
         steps = range(first, min(first + _BLOCK, network.entries))
         block = _Block(ordered, values, steps)
         for step, position in enumerate(steps):
-            drawn = law.draw(block.parameters(step), noise[position])
-            block.enter(step, law.encode(drawn, drawn.dtype))
-            draws.append(drawn)
+            draws.append(law.draw_to(block.features(step), block.parameters(step), noise[position]))
     return torch.stack(draws, 1)[:, network.positions[mask]]
 
 
@@ -57,7 +55,7 @@ class _OrderedNetwork:
         orders = [*(layer.argsort(stable=True) for layer in degrees[:-1]), _outputs_by_position(network, mask)]
         moved = [None if bool((order.diff() == 1).all()) else order for order in orders]
         biases = [layer.get_parameter("bias").unsqueeze(1) for layer in network.layers]
-        self.activation = network.activation
+        self.activate = _in_place(network.activation)
         self.weights = [
             _taken(weight, rows, columns) for weight, (columns, rows) in zip(weights, pairwise(moved), strict=False)
         ]
@@ -74,7 +72,8 @@ class _OrderedNetwork:
     def start(self, n: int, context: Tensor | None) -> list[Tensor]:
         """Return room for the values of the inputs and of each hidden layer, `(units, n)`, the context filled in.
 
-        The room is cleared: products may run over units that are not known yet, whose weights are zero.
+        The room is cleared: products may run over units that are not known yet, whose weights are zero. What stands there
+        has to be finite.
         """
         values = [self.biases[0].new_zeros(weight.shape[1], n) for weight in self.weights]
         if context is not None:
@@ -86,16 +85,17 @@ class _Block:
     """Consecutive steps: what everything older than the block gives to its units, and views of what each step adds."""
 
     def __init__(self, ordered: _OrderedNetwork, values: list[Tensor], steps: range) -> None:
-        self._activation = ordered.activation
+        self._activate = ordered.activate
         spans = [slice(layer[steps.start], layer[steps.stop]) for layer in ordered.starts]
         self._sizes = [[layer[step + 1] - layer[step] for step in steps] for layer in ordered.starts]
         self._fresh = [layer[span] for layer, span in zip(values, spans, strict=False)]
-        self._values = [layer.split(sizes) for layer, sizes in zip(self._fresh, self._sizes, strict=False)]
+        self._inputs = self._fresh[0].split(self._sizes[0])
         self._sums: list[Sequence[Tensor]] = []
         self._weights: list[Sequence[Tensor]] = []
         for index, (weight, bias) in enumerate(zip(ordered.weights, ordered.biases, strict=True)):
             rows, old = spans[index + 1], spans[index].start
-            sums = torch.addmm(bias[rows], weight[rows, :old], values[index][:old])
+            room = self._fresh[index + 1] if index + 1 < len(values) else None  # sums lie where their units will
+            sums = torch.addmm(bias[rows], weight[rows, :old], values[index][:old], out=room)
             if ordered.direct is not None and index == len(ordered.weights) - 1:
                 sums.addmm_(ordered.direct[rows, : spans[0].start], values[0][: spans[0].start])
             self._sums.append(sums.split(self._sizes[index + 1]))
@@ -107,16 +107,24 @@ class _Block:
         """Compute the units that become known at a step of the block, and return the parameters of its entry, `(n, P)`."""
         for layer, (weights, sums) in enumerate(zip(self._weights[:-1], self._sums[:-1], strict=True)):
             if self._sizes[layer + 1][step]:
-                total = sums[step].addmm_(weights[step], self._fresh[layer])
-                self._values[layer + 1][step].copy_(self._activation(total))
+                self._activate(sums[step].addmm_(weights[step], self._fresh[layer]))
         result = self._sums[-1][step].addmm_(self._weights[-1][step], self._fresh[-1])
         if self._direct:
             result.addmm_(self._direct[step], self._fresh[0])
         return result.t()
 
-    def enter(self, step: int, features: Tensor) -> None:
-        """Write the features of the entry of a step, `(n, F)`, to the inputs."""
-        self._values[0][step].copy_(features.t())
+    def features(self, step: int) -> Tensor:
+        """Return where to write the features of the entry of a step, `(F, n)`."""
+        return self._inputs[step]
+
+
+def _in_place(activation: nn.Module) -> Callable[[Tensor], object]:
+    """Return what replaces numbers by their activations."""
+    if isinstance(activation, nn.Tanh):
+        return torch.tanh_
+    if getattr(activation, "inplace", False):
+        return activation
+    return lambda x: x.copy_(activation(x))
 
 
 def _taken(matrix: Tensor, rows: Tensor | None, columns: Tensor | None = None) -> Tensor:

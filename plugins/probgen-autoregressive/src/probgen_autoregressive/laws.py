@@ -57,6 +57,12 @@ class EntryLaw(abc.ABC):
             noise: One element of `noise`, `(...)`; None to make it here.
         """
 
+    def draw_to(self, features: Tensor, parameters: Tensor, noise: Tensor | None) -> Tensor:
+        """Return draws, `(n, P), (n,) -> (n,)`, and write how a network sees them to `features`, `(F, n)`."""
+        drawn = self.draw(parameters, noise)
+        features.copy_(self.encode(drawn, drawn.dtype).t())
+        return drawn
+
     @abc.abstractmethod
     def marginal(self, x: Tensor) -> Tensor:
         """Return parameters that suit each entry on its own, `(N, D) -> (D, P)`, smoothed: N may be 1."""
@@ -80,6 +86,12 @@ class BernoulliLaw(EntryLaw):
         if noise is None:
             noise = torch.rand_like(logits).logit_()
         return torch.gt(logits, noise, out=torch.empty_like(logits))
+
+    def draw_to(self, features: Tensor, parameters: Tensor, noise: Tensor | None) -> Tensor:
+        """Return draws, which are what a network sees."""
+        if noise is None:
+            return super().draw_to(features, parameters, noise)
+        return torch.gt(parameters[:, 0], noise, out=features[0])
 
     def marginal(self, x: Tensor) -> Tensor:
         """Return the log-odds of 1."""

@@ -26,6 +26,7 @@ from torch import Tensor
 
 __all__ = ["RUNNING_ACTIVATIONS", "Activation", "running_outputs"]
 
+_aten = torch.ops.aten
 _KEPT = 16
 """Entries from one kept state to the next."""
 _IN_CACHE = 2**19
@@ -37,26 +38,30 @@ class Activation(NamedTuple):
 
     value: Callable[..., Tensor]
     """$g(a)$, of `(a, out=…)`; `out` may be left out."""
-    slope: Callable[..., Tensor]
-    """$g'(a)$ as a function of $h = g(a)$, of `(h, out=…)`."""
+    pull: Callable[..., Tensor]
+    r"""$\bar h \odot g'(a)$, written over $\bar h$, of `(\bar h, h)` with $h = g(a)$."""
 
 
 def _relu(a: Tensor, out: Tensor | None = None) -> Tensor:
     return torch.clamp_min(a, 0.0, out=out)
 
 
-def _sigmoid_slope(h: Tensor, out: Tensor) -> Tensor:
-    return torch.addcmul(h, h, h, value=-1.0, out=out)
+def _pull_relu(gradient: Tensor, h: Tensor) -> Tensor:
+    return _aten.threshold_backward.grad_input(gradient, h, 0.0, grad_input=gradient)
 
 
-def _tanh_slope(h: Tensor, out: Tensor) -> Tensor:
-    return torch.addcmul(h.new_ones(()), h, h, value=-1.0, out=out)
+def _pull_sigmoid(gradient: Tensor, h: Tensor) -> Tensor:
+    return _aten.sigmoid_backward.grad_input(gradient, h, grad_input=gradient)
+
+
+def _pull_tanh(gradient: Tensor, h: Tensor) -> Tensor:
+    return _aten.tanh_backward.grad_input(gradient, h, grad_input=gradient)
 
 
 RUNNING_ACTIVATIONS: dict[str, Activation] = {
-    "relu": Activation(_relu, torch.sign),
-    "sigmoid": Activation(torch.sigmoid, _sigmoid_slope),
-    "tanh": Activation(torch.tanh, _tanh_slope),
+    "relu": Activation(_relu, _pull_relu),
+    "sigmoid": Activation(torch.sigmoid, _pull_sigmoid),
+    "tanh": Activation(torch.tanh, _pull_tanh),
 }
 """Activations by name."""
 
@@ -169,9 +174,8 @@ class _Loop:
         return self._activation.value(units.add_(running), out=units)
 
     def pulled(self, hidden: Tensor, above: Tensor, outward: Tensor) -> Tensor:
-        """Return the gradient of the states that the hidden units were computed from, `(B, N, H)`; writes over `hidden`."""
-        pulled = torch.bmm(above, outward, out=self._pulled[: len(hidden)])
-        return pulled.mul_(self._activation.slope(hidden, out=hidden))
+        """Return the gradient of the states that the hidden units were computed from, `(B, N, H)`."""
+        return self._activation.pull(torch.bmm(above, outward, out=self._pulled[: len(hidden)]), hidden)
 
     def to_inward(self, block: slice, pulled: Tensor, later: Tensor, *, out: Tensor) -> None:
         """Write the gradient of a block's weights, `(B, F, H)`."""
