@@ -31,7 +31,7 @@ def _row(name: str, what: str, problem: Problem, steps: int, setting: Setting) -
         options = {"device": setting.device, "precision": setting.precision, "progress": False, "execution": execution}
 
         def run() -> None:
-            fit(model, source, problem.estimator(), steps=steps, batch_size=len(x), **options)
+            fit(model, source, problem.estimator(), steps=steps, batch_size=len(x), validate_every=steps, **options)
 
         return Contestant(run, lambda: list(model.parameters()))
 
@@ -53,6 +53,6 @@ def _row(name: str, what: str, problem: Problem, steps: int, setting: Setting) -
         return Contestant(run, lambda: parameters)
 
     makers = {"bare loop": bare, "probgen fit eager": partial(trainer, "eager"), "probgen fit": partial(trainer, "auto")}
-    title = f"{what}: {steps} steps of `fit`, its start included, against a bare loop over the same estimator"
+    title = f"{what}: {steps} steps of `fit`, its start and a validation included, against a bare loop over the same estimator"
     goals = dict.fromkeys(("probgen fit eager", "probgen fit"), Goal(1.03, 1.05))
     return Row(name, title, makers, base="bare loop", goals=goals, learning_steps=1)
