@@ -53,6 +53,8 @@ def _row(name: str, what: str, problem: Problem, steps: int, setting: Setting) -
         return Contestant(run, lambda: parameters)
 
     makers = {"bare loop": bare, "probgen fit eager": partial(trainer, "eager"), "probgen fit": partial(trainer, "auto")}
-    title = f"{what}: {steps} steps of `fit`, its start and a validation included, against a bare loop over the same estimator"
+    title = (
+        f"{what}: {steps} steps of `fit`, its start and a validation included, against a bare loop over the same estimator"
+    )
     goals = dict.fromkeys(("probgen fit eager", "probgen fit"), Goal(1.03, 1.05))
     return Row(name, title, makers, base="bare loop", goals=goals, learning_steps=1)

@@ -206,7 +206,7 @@ class StagedPhase:
         """Return what runs a rewritten, and compiled, copy of a graph, after comparing it with the graph."""
         if self._rewrites:
             rewritten = copied(graph)
-            changed = any(rewrite(rewritten).values())
+            changed = any(rewrite(rewritten, compiled=self._compiler is not None).values())
             if self._compiler is None:  # which would undo it
                 changed |= reuse_memory(rewritten) > 0
             if changed:

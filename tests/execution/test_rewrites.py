@@ -81,3 +81,51 @@ def test_small_products_are_left_alone(everywhere, monkeypatch):
     monkeypatch.setattr(rewrites, "_WORTHWHILE", 10**9)
     used = rewrite(recorded(layer, *(torch.ones(shape).requires_grad_() for shape in ((7, 5), (6, 5), (6,)))))
     assert used["addmm"] == used["mm"] == 0
+
+
+def forward_of(layer):
+    names = [name for name, _ in layer.named_parameters()]
+    return lambda x, *parameters: [torch.func.functional_call(layer, dict(zip(names, parameters, strict=True)), (x,))]
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("kernel", [(4, 2, 1, 0), (3, 2, 1, 1), (5, 1, 0, 0)], ids=str)
+def test_transposed_convolutions_to_few_channels(kernel, bias):
+    size, stride, padding, output_padding = kernel
+    generator = torch.Generator().manual_seed(SEED)
+    layer = torch.nn.ConvTranspose2d(64, 2, size, stride, padding, output_padding, bias=bias)
+    x = torch.randn(3, 64, 7, 5, generator=generator)
+
+    def program(x, *parameters):
+        [y] = forward_of(layer)(x, *parameters)
+        return [y, *torch.autograd.grad(y.square().sum(), parameters)]
+
+    parameters = list(layer.parameters())
+    graph = recorded(program, x, *parameters)
+    assert rewrite(graph)["narrow"] == 1
+    with torch.no_grad():
+        answers = graph(x, *parameters)
+    for expected, got in zip(program(x, *parameters), answers, strict=True):
+        torch.testing.assert_close(got, expected.detach(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("layer", "channels"),
+    [
+        (torch.nn.ConvTranspose2d(64, 8, 4), 64),
+        (torch.nn.ConvTranspose2d(64, 2, 4, groups=2), 64),
+        (torch.nn.ConvTranspose2d(64, 2, 4, dilation=2), 64),
+        (torch.nn.ConvTranspose2d(64, 2, 4).double(), 64),
+        (torch.nn.Conv2d(64, 1, 4), 64),
+    ],
+    ids=["wide", "groups", "dilation", "double", "forward"],
+)
+def test_other_convolutions_are_left_alone(layer, channels):
+    x = torch.zeros(3, channels, 7, 7, dtype=layer.weight.dtype)
+    assert rewrite(recorded(forward_of(layer), x, *layer.parameters()))["narrow"] == 0
+
+
+def test_where_a_graph_is_compiled_convolutions_are_left_alone():
+    layer = torch.nn.ConvTranspose2d(64, 1, 4)
+    graph = recorded(forward_of(layer), torch.zeros(3, 64, 7, 7), *layer.parameters())
+    assert "narrow" not in rewrite(graph, compiled=True)
