@@ -35,7 +35,7 @@ from probgen.draws import bernoulli
 from probgen.errors import ConfigurationError
 from probgen.nn import linear
 
-__all__ = ["AnnealingPath", "Bracket", "RBMPath", "anneal", "anneal_backward", "bracket", "probabilities_in_place"]
+__all__ = ["AnnealingPath", "Bracket", "RBMPath", "anneal", "anneal_backward", "bracket"]
 
 _EXPONENT_LIMIT = 87.0  # beyond it exp leaves the normal numbers of float32, where it is many times slower
 _LONGEST_STEP = 1.0  # of an input times the change of beta, for the short form to be as exact as the difference
@@ -89,11 +89,11 @@ class RBMPath:
     def advance(self, x: Tensor, now: float, then: float) -> tuple[Tensor, Tensor]:
         r"""Return $\log f_{then} - \log f_{now}$, and what one step of block Gibbs leads to: hidden units, then visible."""
         inputs = linear(x, self._weight, self._hidden_bias)
-        probabilities = probabilities_in_place(then * inputs)
+        probabilities = (then * inputs).sigmoid_()
         log_ratio = (then - now) * (x @ self._change) + self._softplus_change(inputs, probabilities, now, then).sum(-1)
         hidden = bernoulli(probabilities)
         logits = torch.addmm(self._base_bias + then * self._change, hidden, self._weight, alpha=then)
-        return log_ratio, bernoulli(probabilities_in_place(logits))
+        return log_ratio, bernoulli(logits.sigmoid_())
 
     def _softplus_change(self, inputs: Tensor, probabilities: Tensor, now: float, then: float) -> Tensor:
         r"""Return the change of $s(\beta u) = \log(1 + e^{\beta u})$, given the probabilities $p = \sigma(\beta' u)$.
@@ -186,16 +186,6 @@ def bracket(path: AnnealingPath, starts: Tensor, *, num_steps: int = 5000) -> Br
     return Bracket(
         anneal(path, num_chains=len(starts), num_steps=num_steps), anneal_backward(path, starts, num_steps=num_steps)
     )
-
-
-def probabilities_in_place(logits: Tensor) -> Tensor:
-    """Turn logits into the probabilities that they stand for, written over them, and none so small as to be subnormal.
-
-    Example:
-        >>> probabilities_in_place(torch.tensor([-1000.0, 0.0, 1000.0])) > 0
-        tensor([True, True, True])
-    """
-    return logits.clamp_(-_EXPONENT_LIMIT, _EXPONENT_LIMIT).sigmoid_()
 
 
 def _walk(path: AnnealingPath, x: Tensor, betas: list[float]) -> Tensor:

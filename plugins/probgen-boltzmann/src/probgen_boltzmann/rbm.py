@@ -28,7 +28,7 @@ from probgen.capabilities import LogPartition
 from probgen.claims import Exact
 from probgen.draws import bernoulli
 from probgen.nn import linear
-from probgen_boltzmann.ais import RBMPath, anneal, probabilities_in_place
+from probgen_boltzmann.ais import RBMPath, anneal
 from probgen_boltzmann.centering import Layered
 from probgen_boltzmann.enumeration import bits, draw_exactly, log_partition_by_enumeration
 
@@ -218,8 +218,8 @@ class RBM(nn.Module, UnnormalizedDensity, MarkovKernel, Sampler, Density, Enumer
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Draw all hidden units given the visible ones, then all visible units given those."""
         x = state["x"]
-        hidden = bernoulli(probabilities_in_place(self._hidden_inputs(x.flatten(1))))
-        visible = bernoulli(probabilities_in_place(torch.addmm(self.visible_bias, hidden, self.weight)))
+        hidden = bernoulli(self._hidden_inputs(x.flatten(1)).sigmoid_())
+        visible = bernoulli(torch.addmm(self.visible_bias, hidden, self.weight).sigmoid_())
         return {"x": visible.view_as(x)}, {}
 
     def _sample(self, n: int, context: Tensor | None) -> Tensor:
