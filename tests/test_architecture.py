@@ -29,7 +29,7 @@ CONTRACTS = (
 LEVELS: dict[str, int] = {
     **dict.fromkeys(("errors", "files", "lazy", "shapes", "streams", "supports"), 0),
     **dict.fromkeys(CONTRACTS, 1),
-    **dict.fromkeys(("nn", "estimators", "compose", "plugin", "data", "execution"), 2),
+    **dict.fromkeys(("draws", "nn", "estimators", "compose", "plugin", "data", "execution"), 2),
     **dict.fromkeys(("training", "evaluation"), 3),
     "testing": 4,
     "report": 5,

@@ -128,6 +128,19 @@ def test_masses_on_line_and_plane(law, entry, near):
     assert error < 1e-5
 
 
+def test_a_spike_between_the_nodes_is_found_where_draws_crowd():
+    parts = torch.tensor([[0.0, 0.0], [1.234, -0.777]]).double(), torch.tensor([[1.0, 1.0], [1e-3, 1e-3]]).double()
+    weights = distributions.Categorical(torch.tensor([0.9, 0.1]).double())
+    law = distributions.MixtureSameFamily(weights, distributions.Independent(distributions.Normal(*parts), 1))
+    torch.manual_seed(0)
+    mass, error = mass_on_the_plane(law.log_prob, constraints.real, law.sample((512,)))
+    assert abs(mass - 1) < 1e-6 + error
+    missed, error = mass_on_the_plane(
+        law.log_prob, constraints.real, distributions.Normal(0.0, 1.0).sample((512, 2)).double()
+    )
+    assert abs(missed - 0.9) < 1e-6 + error, "no rule sees what nobody draws"
+
+
 @pytest.mark.parametrize(
     "law",
     [

@@ -64,7 +64,7 @@ def mass_on_the_plane(log_density: Function, entry: Constraint, near: Tensor | N
         entry: The support of an entry.
         near: Points where there is mass, `(m, 2)`; they are looked for where None.
     """
-    weighted = _mapped(log_density, entry, _real_points(log_density, entry, near, 2))
+    weighted, around = _mapped(log_density, entry, _real_points(log_density, entry, near, 2))
     ticks = torch.tensor(_TICKS, dtype=torch.float64)
     corners = torch.cartesian_prod(ticks[:-1], ticks[:-1])
     sizes = torch.cartesian_prod(ticks.diff(), ticks.diff())
@@ -74,6 +74,8 @@ def mass_on_the_plane(log_density: Function, entry: Constraint, near: Tensor | N
         gap = (fine - coarse).abs()
         points += _POINTS * len(corners)
         rough = gap > _TOLERANCE
+        if near is not None:
+            rough |= _surprising(_held(around, corners, sizes), fine * len(around))
         if points + 4 * _POINTS * int(rough.sum()) > _MOST_POINTS:
             rough[:] = False
         mass += float(fine[~rough].sum())
@@ -92,8 +94,23 @@ def _real_points(log_density: Function, entry: Constraint, near: Tensor | None, 
     return real[real.isfinite().all(1)]
 
 
-def _mapped(log_density: Function, entry: Constraint, real: Tensor) -> Function:
-    """Return the density of the plane's own variables, of which an event is a function; most mass is near the origin."""
+def _held(points: Tensor, corners: Tensor, sizes: Tensor) -> Tensor:
+    """Return how many of the points lie in each rectangle."""
+    inside = (points >= corners[:, None]) & (points < (corners + sizes)[:, None])
+    return inside.all(-1).sum(1)
+
+
+def _surprising(held: Tensor, expected: Tensor) -> Tensor:
+    """Return where so many more draws lie than the integral says that both rules have missed a spike."""
+    expected = expected.clamp(min=0)
+    return (held > 10 * expected) | (held > expected + 5 * expected.sqrt() + 1)
+
+
+def _mapped(log_density: Function, entry: Constraint, real: Tensor) -> tuple[Function, Tensor]:
+    """Return the density of the plane's own variables, of which an event is a function, and where these are at points.
+
+    Most mass is near the origin.
+    """
     transform = transform_to(entry)
     lower, centre, upper = torch.quantile(real, torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64), dim=0)
     scale = (upper - lower).clamp(min=1e-12)
@@ -101,7 +118,7 @@ def _mapped(log_density: Function, entry: Constraint, real: Tensor) -> Function:
     def weighted(u: Tensor) -> Tensor:
         return _stretched(log_density, transform, centre + scale * u.sinh()) * (scale * u.cosh()).prod(-1)
 
-    return weighted
+    return weighted, ((real - centre) / scale).asinh()
 
 
 def _stretched(log_density: Function, transform: Transform, real: Tensor) -> Tensor:
