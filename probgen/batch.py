@@ -57,20 +57,21 @@ class Batch:
 
     def __getitem__(self, rows: slice | Tensor) -> Batch:
         """Return the batch of the given rows; `named` tensors stay whole."""
-        return self._over_examples(lambda tensor: tensor[rows])
+        return dataclasses.replace(self, **self._changed(lambda tensor: tensor[rows]))
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Batch:
-        """Return the batch on `device`, its floating-point tensors as `dtype`."""
+        """Return the batch on `device`, its floating-point tensors as `dtype`; itself if all of them are that already."""
 
         def move(tensor: Tensor) -> Tensor:
             return tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
 
-        moved = self._over_examples(move)
-        return dataclasses.replace(moved, named={name: move(value) for name, value in self.named.items()})
+        fields = self._changed(move)
+        named = {name: move(value) for name, value in self.named.items()}
+        unmoved = all(value is getattr(self, name) for name, value in fields.items())
+        if unmoved and all(value is self.named[name] for name, value in named.items()):
+            return self
+        return dataclasses.replace(self, **fields, named=named)
 
-    def _over_examples(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        changed = {
-            name: None if (value := getattr(self, name)) is None else change(value)
-            for name in ("x", "context", "mask", "index")
-        }
-        return dataclasses.replace(self, **changed)
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> dict[str, Tensor | None]:
+        values = ((name, getattr(self, name)) for name in ("x", "context", "mask", "index"))
+        return {name: None if value is None else change(value) for name, value in values}

@@ -118,6 +118,13 @@ class TestBatch:
         assert (batch.x.dtype, batch.index.dtype) == (torch.float64, torch.int64)
         assert batch.named["other"].dtype == torch.float64
 
+    def test_a_batch_that_is_there_already_is_itself(self) -> None:
+        batch = Batch(torch.zeros(2), index=torch.arange(2), named={"other": torch.zeros(3)})
+        assert batch.to("cpu") is batch
+        assert batch.to(dtype=torch.float32) is batch
+        only_named = Batch(torch.zeros(2), named={"other": torch.zeros(3, dtype=torch.float64)})
+        assert only_named.to(dtype=torch.float32).named["other"].dtype == torch.float32
+
     def test_it_is_frozen(self) -> None:
         with pytest.raises(dataclasses.FrozenInstanceError):
             Batch(torch.zeros(2)).x = torch.ones(2)  # type: ignore[misc]
