@@ -19,6 +19,9 @@ from probgen.training.world import World
 
 __all__ = ["PhaseRun"]
 
+_SMALL = 4096
+"""Numbers of a gradient up to which it is joined with others for their norm."""
+
 
 class PhaseRun:
     """Runs one phase of an estimator: estimate, differentiate, average over processes, clip, step.
@@ -50,7 +53,7 @@ class PhaseRun:
         self._total_steps = total_steps
         self.execution = execution(self.parameters if self.optimizer is not None else [])
         self._world = world
-        self._sums: dict[str, Tensor] = {}
+        self._sums: dict[tuple[str, ...], Tensor] = {}  # of numbers that were measured together, by their names
         self._count = 0
         self._first_bad: Tensor | None = None
 
@@ -144,18 +147,19 @@ class PhaseRun:
             measured["loss"] = estimate.surrogate.detach()
         if norm is not None:
             measured["gradient_norm"] = norm
-        for name, tensor in measured.items():
-            number = tensor.detach().float()
-            mean = number.mean() if number.ndim else number
-            if name in self._sums:
-                self._sums[name] += mean
-            else:
-                self._sums[name] = mean.clone()
+        names, place = tuple(measured), estimate.value.device
+        means = torch.stack([_mean(tensor, place) for tensor in measured.values()])
+        before = self._sums.get(names)
+        self._sums[names] = means if before is None else before.add_(means)
         self._count += 1
 
     def read_metrics(self) -> dict[str, float]:
         """Return the means since the last call, and start over."""
-        means = {name: float(total) / self._count for name, total in self._sums.items()}
+        totals: dict[str, float] = {}
+        for names, numbers in self._sums.items():
+            for name, number in zip(names, numbers.tolist(), strict=True):
+                totals[name] = totals.get(name, 0.0) + number
+        means = {name: total / self._count for name, total in totals.items()}
         if self.optimizer is not None:
             means["learning_rate"] = float(self.optimizer.param_groups[0]["lr"])
         self._sums, self._count = {}, 0
@@ -197,11 +201,20 @@ def _as_state(tensor: Tensor, before: Tensor | None) -> Tensor:
     return kept.contiguous()  # for state that stays in memory and state from a checkpoint: sums depend on the layout
 
 
+def _mean(tensor: Tensor, device: torch.device) -> Tensor:
+    number = tensor.detach().to(device, torch.float32)
+    return number.mean() if number.ndim else number
+
+
 def _total_norm(gradients: Sequence[Tensor]) -> Tensor:
-    """Return the norm of all gradients together."""
+    """Return the norm of all gradients together; on the CPU small ones are joined, where calls cost more than numbers."""
     if any(gradient.device.type != "cpu" for gradient in gradients):
         return nn.utils.get_total_norm(gradients)
-    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients]))
+    parts = [torch.linalg.vector_norm(gradient) for gradient in gradients if gradient.numel() > _SMALL]
+    small = [gradient.reshape(-1) for gradient in gradients if gradient.numel() <= _SMALL]
+    if small:
+        parts.append(torch.linalg.vector_norm(torch.cat(small)))
+    return torch.linalg.vector_norm(torch.stack(parts))
 
 
 def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:

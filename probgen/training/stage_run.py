@@ -59,6 +59,7 @@ class StageRun:
         self._valid = view.split("valid") if "valid" in view.split_names else None
         self.batch_size = min(stage.batch_size, len(self._train))
         self.batches_per_epoch = math.ceil(len(self._train) / self.batch_size)
+        self._view_seed = stream_seed(settings.seed, f"{stage.name}/view")
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
 
         self.estimator = stage.estimator
@@ -188,9 +189,10 @@ class StageRun:
         epoch, position = divmod(draw, self.batches_per_epoch)
         if self._order[0] != epoch:
             self._order = (epoch, self._order_of(epoch))
-        rows = self._order[1][position * self.batch_size : (position + 1) * self.batch_size][rank::size]
-        seed = stream_seed(self._settings.seed, f"{self.stage.name}/view")
-        return self._prepared(self._train.batch(rows, seed=seed, epoch=epoch))
+        rows = self._order[1][position * self.batch_size : (position + 1) * self.batch_size]
+        if size > 1:
+            rows = rows[rank::size]
+        return self._prepared(self._train.batch(rows, seed=self._view_seed, epoch=epoch))
 
     def _order_of(self, epoch: int) -> Tensor:
         if not self.stage.shuffle:
@@ -217,7 +219,6 @@ class StageRun:
         """
         if self._valid is None:
             return {}
-        seed = stream_seed(self._settings.seed, f"{self.stage.name}/view")
         count = len(self._valid)
         sums: dict[tuple[str, str], float] = {}
         self.set_training(training=False)
@@ -225,7 +226,7 @@ class StageRun:
             for number, start in enumerate(range(0, count, self.batch_size)):
                 rows = torch.arange(start, min(start + self.batch_size, count))
                 with seeded_streams(self._settings.seed, f"{self.stage.name}/validation", number):
-                    self._add_validation(self._prepared(self._valid.batch(rows, seed=seed, epoch=0)), sums)
+                    self._add_validation(self._prepared(self._valid.batch(rows, seed=self._view_seed, epoch=0)), sums)
         self.set_training(training=True)
         return {key: total / count for key, total in sums.items()}
 
