@@ -30,8 +30,6 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 _SMALLEST_IMAGE = 4
 
-_WRITE_OVER = ("elu", "leaky-relu", "relu")
-"""Those whose derivative follows from their result, and which torch lets write that over what they are given."""
 
 _Layer = TypeVar("_Layer", bound=nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
 
@@ -212,7 +210,8 @@ def activation_layer(name: str, *, write_over: bool = False) -> nn.Module:
 
     Args:
         name: One of `ACTIVATIONS`.
-        write_over: Whether it may write over what it is given: for layers whose results nothing else looks at.
+        write_over: Whether it may write over what it is given where no gradient is recorded: after layers whose results
+            nothing else looks at.
 
     Raises:
         ConfigurationError: there is none of this name.
@@ -221,7 +220,26 @@ def activation_layer(name: str, *, write_over: bool = False) -> nn.Module:
         raise ConfigurationError(
             f"activation_layer: expected an activation's name; got {name!r}. {suggest(name, ACTIVATIONS)}"
         )
-    return ACTIVATIONS[name](**({"inplace": True} if write_over and name in _WRITE_OVER else {}))
+    return (_WRITING_OVER.get(name, ACTIVATIONS[name]) if write_over else ACTIVATIONS[name])()
+
+
+class _ELU(nn.ELU):
+    def forward(self, input: Tensor) -> Tensor:
+        return F.elu(input, self.alpha, inplace=not torch.is_grad_enabled())
+
+
+class _LeakyReLU(nn.LeakyReLU):
+    def forward(self, input: Tensor) -> Tensor:
+        return F.leaky_relu(input, self.negative_slope, inplace=not torch.is_grad_enabled())
+
+
+class _ReLU(nn.ReLU):
+    def forward(self, input: Tensor) -> Tensor:
+        return F.relu(input, inplace=not torch.is_grad_enabled())
+
+
+_WRITING_OVER: dict[str, type[nn.Module]] = {"elu": _ELU, "leaky-relu": _LeakyReLU, "relu": _ReLU}
+"""Activations that write over what they are given where no gradient is recorded."""
 
 
 def soft_limit(x: Tensor, limit: float) -> Tensor:

@@ -38,7 +38,8 @@ class TestMLP:
 
     def test_its_layers(self):
         plain = MLP((3, 5, 2), activation="relu", dropout=0.5)
-        assert [type(layer) for layer in plain] == [Linear, nn.ReLU, nn.Dropout, Linear]
+        kinds = (Linear, nn.ReLU, nn.Dropout, Linear)
+        assert all(isinstance(layer, kind) for layer, kind in zip(plain, kinds, strict=True))
         assert isinstance(MLP((3, 5), activate_last=True)[-1], nn.Tanh)
 
     @pytest.mark.parametrize("sizes", [(), (3,), (3, 0)])
@@ -84,3 +85,24 @@ def test_soft_limit_is_a_bent_identity():
     assert y.abs().max() <= 5.0
     assert (y.diff() >= 0).all()
     assert torch.autograd.functional.jacobian(lambda v: soft_limit(v, 5.0), torch.zeros(1)).item() == 1.0
+
+
+@pytest.mark.parametrize("name", ["elu", "leaky-relu", "relu"])
+def test_activations_write_over_only_where_no_gradient_is_recorded(name):
+    written_over, plain = activation_layer(name, write_over=True), activation_layer(name)
+    x = torch.linspace(-2, 2, 9)
+    given = x.clone()
+    assert torch.equal(written_over(given), plain(x))
+    assert torch.equal(given, x)
+    with torch.no_grad():
+        assert written_over(given) is given
+    assert torch.equal(given, plain(x))
+
+
+def test_hooks_on_the_layers_of_a_network_see_their_results_in_training():
+    network, seen = MLP((3, 4, 2), activation="relu"), []
+    network[0].register_forward_hook(lambda layer, given, result: seen.append(result))
+    network[0].register_full_backward_hook(lambda layer, before, after: None)
+    x = torch.randn(5, 3, requires_grad=True)
+    network(x).sum().backward()
+    assert torch.equal(seen[0], linear(x, network[0].weight, network[0].bias))

@@ -23,6 +23,8 @@ _aten = torch.ops.aten
 _COMMUTATIVE = frozenset({_aten.add.Tensor, _aten.mul.Tensor})
 _EXCEPTIONS = {_aten.mul.Scalar: _aten.mul_.Tensor}
 """Where another overload has the bits: in half precision `mul_.Scalar` rounds the number, and `mul.Scalar` does not."""
+_SILENT_VIEWS = frozenset({_aten._unsafe_view.default, _aten.unsafe_split.Tensor, _aten.unsafe_split_with_sizes.default})
+"""Operations whose results are their operand's memory and whose schema does not say so."""
 _NEVER = 1 << 62  # after every node: inputs, constants and results are looked at from outside
 
 
@@ -69,9 +71,16 @@ def _ways(node: Node) -> Sequence[tuple[Node, Callable[[], None]]]:
     if over_first is None:
         return []
     ways = [(node.args[0], lambda: _call(node, over_first, node.args))]
-    if target in _COMMUTATIVE and isinstance(node.args[1], torch.fx.Node) and not node.kwargs:
-        ways.append((node.args[1], lambda: _call(node, over_first, node.args[::-1])))
+    second = node.args[1] if target in _COMMUTATIVE and not node.kwargs else None
+    if isinstance(second, torch.fx.Node) and _type_of(second) == _type_of(node.args[0]):
+        # Of two types the second tensor, if it has no axes, is not rounded to the type of the first, and would be there.
+        ways.append((second, lambda: _call(node, over_first, node.args[::-1])))
     return ways
+
+
+def _type_of(node: Node) -> torch.dtype | None:
+    value = node.meta.get("val")
+    return value.dtype if isinstance(value, Tensor) else None
 
 
 def _call(node: Node, target: Any, arguments: Sequence[Any], **more: Any) -> None:
@@ -79,9 +88,11 @@ def _call(node: Node, target: Any, arguments: Sequence[Any], **more: Any) -> Non
 
 
 def _is_laid_out_alike(node: Node, operand: Node) -> bool:
-    """Return whether the operand is all of its memory, and as large, and of the same type and order, as the result."""
+    """Return whether the operand is all of its memory, and of the size, type and order of the result, real and dense."""
     mine, its = node.meta.get("val"), operand.meta.get("val")
     if not isinstance(mine, Tensor) or not isinstance(its, Tensor):
+        return False
+    if {mine.layout, its.layout} != {torch.strided} or mine.is_complex():  # complex kernels round by where numbers lie
         return False
     if its.untyped_storage().nbytes() != its.numel() * its.element_size():
         return False
@@ -131,6 +142,6 @@ def _may_share(node: Node) -> bool:
     """Return whether the result of a node may be memory of its operands."""
     if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
         return True
-    if node.target is _aten._unsafe_view.default:  # the only one that shares and does not say so
+    if node.target in _SILENT_VIEWS:
         return True
     return node.target._schema.is_mutable or any(value.alias_info for value in node.target._schema.returns)

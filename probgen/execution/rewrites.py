@@ -85,7 +85,8 @@ def _is_plain_bernoulli(node: Node) -> bool:
 def _compare_with_uniform(graph: Graph, node: Node) -> Node:
     """`bernoulli(p)` as `rand < p`, written as numbers: the same law, and a vectorised generator."""
     probabilities = node.args[0]
-    uniform = graph.call_function(_aten.rand_like.default, (probabilities,))
+    contiguous: dict[str, Any] = {"memory_format": torch.contiguous_format}  # as what `bernoulli` returns
+    uniform = graph.call_function(_aten.rand_like.default, (probabilities,), contiguous)
     return graph.call_function(_aten.lt_.Tensor, (uniform, probabilities))
 
 
@@ -151,10 +152,11 @@ def _is_narrow_transposed(node: Node) -> bool:
 def _add_up_products(graph: Graph, node: Node) -> Node:
     """A transposed convolution as one product of matrices, whose entries are added up where they overlap."""
     x, weight, bias, stride, padding, dilation, *_ = node.args
-    (count, channels, *_), kernel, made = _value(x).shape, _value(weight).shape, _value(node).shape
+    (count, channels), size = _value(x).shape[:2], _value(x).shape[2:]
+    kernel, made = _value(weight).shape, _value(node).shape
     across = graph.call_function(_aten.t.default, (graph.call_function(_aten.view.default, (weight, [channels, -1])),))
     repeated = graph.call_function(_aten.expand.default, (across, [count, kernel[1:].numel(), channels]))
-    pixels = graph.call_function(_aten.view.default, (x, [count, channels, -1]))
+    pixels = graph.call_function(_aten.view.default, (x, [count, channels, size.numel()]))
     products = graph.call_function(_aten.bmm.default, (repeated, pixels))
     where = ([*made[2:]], [*kernel[2:]], dilation, padding, stride)
     picture = graph.call_function(_aten.col2im.default, (products, *where))

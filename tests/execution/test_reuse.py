@@ -108,6 +108,29 @@ def test_products_with_numbers_round_as_before(dtype):
     assert reused(lambda x: [div(mul(x.to(dtype).neg(), 1e-3), 0.7)], X) == (3 if dtype != X.dtype else 2)
 
 
+def test_a_number_that_is_not_rounded_to_half_precision_stays_where_it_is():
+    assert reused(lambda x, s: [s * x.to(torch.bfloat16).neg()], X, torch.tensor(0.3)) == 1
+
+
+def test_nor_what_is_looked_at_by_a_part_that_does_not_say_so():
+    def program(x):
+        first = x.exp()
+        one, *_ = torch.unsafe_split(first, 1)
+        return [first + 1, one.sum()]
+
+    assert reused(program, X) == 0
+
+
+def test_complex_numbers_are_left_alone():
+    """Vectorised and not, torch rounds them differently."""
+    assert reused(lambda x: [(torch.complex(x, x).exp() * 2).abs()], X) == 0
+
+
+def test_sparse_tensors_are_left_alone():
+    graph = trace(lambda x: [(x.to_sparse() * 2).neg().to_dense()], [X])
+    assert reuse_memory(graph) == 0
+
+
 def test_draws_stay_as_they_are():
     assert reused(lambda x: [torch.rand_like(x.exp()) + torch.bernoulli(x.sigmoid())], X) == 1
 

@@ -26,6 +26,13 @@ def test_coins_keep_their_law():
     assert ((draws.mean(0) - p).abs() <= 5 * error).all()
 
 
+def test_coins_lie_as_they_did():
+    p = torch.rand(3, 4)
+    graph = recorded(lambda p: [torch.bernoulli(p.t()).reshape(-1)], p)
+    assert rewrite(graph)["bernoulli"] == 1
+    assert graph(p)[0].shape == (12,)
+
+
 def test_coins_in_half_precision_are_left_alone():
     """Its uniform numbers are multiples of 2^-8, too coarse for rare coins."""
     graph = recorded(lambda p: [torch.bernoulli(p)], torch.full((4,), 5e-4, dtype=torch.bfloat16))
@@ -123,6 +130,15 @@ def test_transposed_convolutions_to_few_channels(kernel, bias):
 def test_other_convolutions_are_left_alone(layer, channels):
     x = torch.zeros(3, channels, 7, 7, dtype=layer.weight.dtype)
     assert rewrite(recorded(forward_of(layer), x, *layer.parameters()))["narrow"] == 0
+
+
+def test_no_rows_at_all():
+    layer = torch.nn.ConvTranspose2d(64, 1, 4)
+    x = torch.zeros(0, 64, 7, 7)
+    graph = recorded(forward_of(layer), x, *layer.parameters())
+    rewrite(graph)
+    with torch.no_grad():
+        assert graph(x, *layer.parameters())[0].shape == (0, 1, 10, 10)
 
 
 def test_where_a_graph_is_compiled_convolutions_are_left_alone():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -110,6 +111,15 @@ def test_ratios_in_single_precision(scale, now, then):
     found, _ = path_of(model.float()).advance(v.float(), now, then)
     rounding = 1e-7 * float(inputs.abs().sum(1).max())
     torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=rounding)
+
+
+def test_rounding_does_not_add_up_over_many_small_steps():
+    model, steps = machine(6, 4), 3000
+    v = model.enumerate_support()
+    exact = path_of(model).advance(v, 0.0, 1.0)[0]
+    path, betas = path_of(model.float()), torch.linspace(0, 1, steps + 1).tolist()
+    parts = [path.advance(v.float(), now, then)[0].double() for now, then in pairwise(betas)]
+    assert (torch.stack(parts).sum(0) - exact).abs().max() < 1e-5
 
 
 def test_inputs_far_out_stay_finite():

@@ -33,6 +33,9 @@ _QUARTERS = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], dtype
 _TOLERANCE = 1e-9
 """Error allowed in one rectangle."""
 
+_SMALLEST = 1e-4
+"""A side down to which a rectangle is divided because draws lie there: a lone one would have it done for ever."""
+
 _LINE_ERROR = 1e-7
 _MOST_POINTS = 600_000
 _ROUNDS, _CROWD = 4, 4096
@@ -75,7 +78,7 @@ def mass_on_the_plane(log_density: Function, entry: Constraint, near: Tensor | N
         points += _POINTS * len(corners)
         rough = gap > _TOLERANCE
         if near is not None:
-            rough |= _surprising(_held(around, corners, sizes), fine * len(around))
+            rough |= _surprising(_held(around, corners, sizes), fine * len(around)) & (sizes.amin(1) > _SMALLEST)
         if points + 4 * _POINTS * int(rough.sum()) > _MOST_POINTS:
             rough[:] = False
         mass += float(fine[~rough].sum())

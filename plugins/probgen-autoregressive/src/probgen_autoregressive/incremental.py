@@ -120,10 +120,9 @@ class _Block:
 
 def _in_place(activation: nn.Module) -> Callable[[Tensor], object]:
     """Return what replaces numbers by their activations."""
-    if isinstance(activation, nn.Tanh):
-        return torch.tanh_
-    if getattr(activation, "inplace", False):
-        return activation
+    for kind, function in ((nn.Tanh, torch.tanh_), (nn.ReLU, torch.relu_)):
+        if isinstance(activation, kind):
+            return function
     return lambda x: x.copy_(activation(x))
 
 

@@ -100,11 +100,11 @@ class RBMPath:
 
         $$s(\beta' u) - s(\beta u) = -\log\left(1 + p\, (e^{(\beta - \beta') u} - 1)\right)$$
 
-        takes a third of the time of the difference; it is used where steps are small enough for it to be as exact.
+        takes two thirds of the time of the difference, and loses nothing to cancellation where steps are small.
         """
         if abs(then - now) * self._farthest > _LONGEST_STEP:
             return _softplus(then * inputs) - _softplus(now * inputs)
-        return ((now - then) * inputs).exp_().sub_(1).mul_(probabilities).log1p_().neg_()
+        return ((now - then) * inputs).expm1_().mul_(probabilities).log1p_().neg_()
 
 
 @torch.no_grad()
