@@ -30,7 +30,6 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 _SMALLEST_IMAGE = 4
 
-
 _Layer = TypeVar("_Layer", bound=nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
 
 

@@ -132,7 +132,7 @@ def _onednn_linear(graph: Graph, node: Node) -> Node:
 def _is_narrow_transposed(node: Node) -> bool:
     """Return whether a transposed convolution makes so few channels that all of its products are less than its input.
 
-    The last layer of a decoder is one: to a grey picture from 64 channels oneDNN takes four times as long as the products.
+    The last layer of a decoder is one: to a grey picture oneDNN takes several times as long as the products.
     """
     x, weight, _, _, _, dilation, transposed, _, groups = node.args
     if not transposed or groups != 1 or set(dilation) != {1}:  # pyright: ignore[reportArgumentType]

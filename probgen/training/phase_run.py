@@ -19,9 +19,6 @@ from probgen.training.world import World
 
 __all__ = ["PhaseRun"]
 
-_SMALL = 4096
-"""Numbers of a gradient up to which it is joined with others for their norm."""
-
 
 class PhaseRun:
     """Runs one phase of an estimator: estimate, differentiate, average over processes, clip, step.
@@ -207,14 +204,10 @@ def _mean(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def _total_norm(gradients: Sequence[Tensor]) -> Tensor:
-    """Return the norm of all gradients together; on the CPU small ones are joined, where calls cost more than numbers."""
+    """Return the norm of all gradients together."""
     if any(gradient.device.type != "cpu" for gradient in gradients):
         return nn.utils.get_total_norm(gradients)
-    parts = [torch.linalg.vector_norm(gradient) for gradient in gradients if gradient.numel() > _SMALL]
-    small = [gradient.reshape(-1) for gradient in gradients if gradient.numel() <= _SMALL]
-    if small:
-        parts.append(torch.linalg.vector_norm(torch.cat(small)))
-    return torch.linalg.vector_norm(torch.stack(parts))
+    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients]))
 
 
 def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:

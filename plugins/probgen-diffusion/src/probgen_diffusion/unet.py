@@ -69,7 +69,7 @@ class UNet(nn.Module):
         self.last = nn.Conv2d(channels, event_shape[0], 3, padding=1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)  # pyright: ignore[reportArgumentType]  # it has one
-        for module in self.modules():  # convolutions of this layout, and all that follows them, are a seventh faster
+        for module in self.modules():  # convolutions of this layout, and what follows them, are faster
             if isinstance(module, nn.Conv2d):
                 module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
 
