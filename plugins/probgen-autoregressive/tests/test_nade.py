@@ -8,6 +8,7 @@ from torch.distributions import constraints
 
 from probgen import Batch, ConfigurationError, MaximumLikelihood
 from probgen.supports import categorical
+from probgen_autoregressive import running
 from probgen_autoregressive.nade import NADE
 from probgen_autoregressive.running import RUNNING_ACTIVATIONS, running_outputs
 
@@ -39,6 +40,16 @@ class TestRunningOutputs:
             torch.autograd.grad(ours, given, arriving), torch.autograd.grad(plain, given, arriving), strict=True
         ):
             torch.testing.assert_close(mine, theirs)
+
+    def test_what_is_kept_changes_nothing(self, size, activation, monkeypatch):
+        """Hidden units that are computed again on the way back are those of the way there."""
+        given, gradients = arguments(size), []
+        for few in (running._FEW, 0):
+            monkeypatch.setattr(running, "_FEW", few)
+            outputs = running_outputs(*given, activation=activation)
+            gradients.append(torch.autograd.grad(outputs.square().sum(), given))
+        for kept, again in zip(*gradients, strict=True):
+            torch.testing.assert_close(kept, again, rtol=0, atol=0)
 
     def test_gradients_are_those_of_finite_differences(self, size, activation):
         function = lambda *values: running_outputs(*values, activation=activation)  # noqa: E731

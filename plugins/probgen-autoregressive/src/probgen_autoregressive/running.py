@@ -11,13 +11,14 @@ $$\bar a_d = \bar a_{d+1} + V_d^\top \bar\theta_d \odot g'(a_d), \qquad
 
 Both loops take several entries at once. Within such a block the states differ from the one at its start by what the block's
 own entries add, one product of matrices with the features below a diagonal; the gradient of the block's weights is the
-transposed product. So a block is a handful of operations on arrays that stay in the processor's cache, made once. Of the
-states one in sixteen is kept, and the backward loop recomputes the others.
+transposed product. So a block is a handful of operations on arrays that stay in the processor's cache, made once. The
+forward loop keeps the hidden units for the backward loop where they are few; where they would be many it keeps one state in
+sixteen, and the backward loop computes the hidden units again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -29,8 +30,10 @@ __all__ = ["RUNNING_ACTIVATIONS", "Activation", "running_outputs"]
 _aten = torch.ops.aten
 _KEPT = 16
 """Entries from one kept state to the next."""
-_IN_CACHE = 2**19
+_IN_CACHE = 2**20
 """Numbers that a block's states may be."""
+_FEW = 2**24
+"""Hidden units of all entries and examples that may be kept: more are computed again on the way back."""
 
 
 class Activation(NamedTuple):
@@ -77,55 +80,55 @@ def running_outputs(features: Tensor, inward: Tensor, outward: Tensor, start: Te
         activation: Name of $g$, one of `RUNNING_ACTIVATIONS`.
 
     Shapes:
-        returns: `(N, D, P)`. Second derivatives take the memory of all $N D H$ states.
+        returns: `(N, D, P)`. Second derivatives take the memory of all $N D H$ states, gradients that of $2^{24}$ at most.
     """
     with torch.autocast(features.device.type, enabled=False):  # sums of many terms need the full type
-        return _RunningOutputs.apply(features, inward, outward, start.to(inward.dtype), activation)
+        keeps_units = torch.is_grad_enabled() and len(inward) * start.numel() <= _FEW
+        return _RunningOutputs.apply(features, inward, outward, start.to(inward.dtype), activation, keeps_units)
 
 
 class _RunningOutputs(torch.autograd.Function):
     """`running_outputs`, with its gradient in closed form."""
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, inward: Tensor, outward: Tensor, start: Tensor, activation: str) -> Tensor:
+    def forward(
+        ctx: Any, features: Tensor, inward: Tensor, outward: Tensor, start: Tensor, activation: str, keeps_units: bool
+    ) -> Tensor:
         entries = len(inward)
         loop = _Loop(features, inward, start, RUNNING_ACTIVATIONS[activation])
         result = start.new_empty(entries, outward.shape[1], len(start))
-        kept = start.new_empty(-(-entries // _KEPT), *start.shape)
+        kept = start.new_empty(entries if keeps_units else -(-entries // _KEPT), *start.shape)
         running = start.clone(memory_format=torch.contiguous_format)
         for block in loop.blocks(0, entries):
-            if block.start % _KEPT == 0:
+            if not keeps_units and block.start % _KEPT == 0:
                 kept[block.start // _KEPT].copy_(running)
-            torch.bmm(outward[block], loop.hidden(block, running).mT, out=result[block])
+            hidden = loop.hidden(block, running, out=kept[block] if keeps_units else None)
+            torch.bmm(outward[block], hidden.mT, out=result[block])
             loop.advance(block, running)
         ctx.save_for_backward(features, inward, outward, start, kept)
-        ctx.activation = activation
+        ctx.activation, ctx.keeps_units = activation, keeps_units
         return result.permute(2, 0, 1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         *given, kept = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient is itself to be differentiated
-            return *_by_autograd(given, gradients[0], ctx.needs_input_grad, ctx.activation), None
+            return *_by_autograd(given, gradients[0], ctx.needs_input_grad, ctx.activation), None, None
         features, inward, outward, start = given
-        entries = len(inward)
         loop = _Loop(features, inward, start, RUNNING_ACTIVATIONS[ctx.activation])
         arriving = gradients[0].transpose(0, 1).contiguous()
         to_inward, to_outward = torch.empty_like(inward), torch.empty_like(outward)
         to_features = torch.empty_like(features) if ctx.needs_input_grad[0] else None
         later = torch.zeros_like(kept[0])  # gradient of the state after the block's last entry has joined
-        for first, state in reversed(list(enumerate(kept.unbind()))):
-            blocks = loop.blocks(first * _KEPT, min((first + 1) * _KEPT, entries))
-            for block, running in reversed(loop.states(blocks, state)):
-                above = arriving[block]
-                hidden = loop.hidden(block, running)
-                torch.bmm(above.mT, hidden, out=to_outward[block])
-                pulled = loop.pulled(hidden, above, outward[block])
-                if to_features is not None:
-                    to_features[:, block] = loop.to_features(block, pulled, later)
-                loop.to_inward(block, pulled, later, out=to_inward[block])
-                later += pulled.sum(0)
-        return to_features, to_inward, to_outward, later, None
+        for block, hidden in loop.kept_units(kept) if ctx.keeps_units else loop.units_from(kept):
+            above = arriving[block]
+            torch.bmm(above.mT, hidden, out=to_outward[block])
+            pulled = loop.pulled(hidden, above, outward[block])
+            if to_features is not None:
+                to_features[:, block] = loop.to_features(block, pulled, later)
+            loop.to_inward(block, pulled, later, out=to_inward[block])
+            loop.leave(pulled, later)
+        return to_features, to_inward, to_outward, later, None, None
 
 
 class _Loop:
@@ -139,19 +142,32 @@ class _Loop:
     """
 
     def __init__(self, features: Tensor, inward: Tensor, start: Tensor, activation: Activation) -> None:
-        (self._examples, entries, self._each), units = features.shape, inward.shape[-1]
+        (self._examples, self._entries, self._each), units = features.shape, inward.shape[-1]
         self._features, self._inward = features.flatten(1), inward.flatten(0, 1)
         self._activation = activation
-        self._size = _block_size(entries, self._examples * units, self._each)
+        self._size = _block_size(self._entries, self._examples * units, self._each)
         below = start.new_ones(self._size, self._size).tril(-1)
         self._below = below.repeat_interleave(self._each, 1).unsqueeze(1)
+        self._ones = start.new_ones(1, self._size)
         self._hidden, self._pulled = start.new_empty(2, self._size, self._examples, units).unbind()
 
     def blocks(self, first: int, end: int) -> list[slice]:
         """Return the blocks from one entry to another, in order."""
         return [slice(start, min(start + self._size, end)) for start in range(first, end, self._size)]
 
-    def states(self, blocks: Sequence[slice], state: Tensor) -> list[tuple[slice, Tensor]]:
+    def kept_units(self, kept: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Yield the blocks, the last one first, each with its hidden units, of those of all entries."""
+        for block in reversed(self.blocks(0, self._entries)):
+            yield block, kept[block]
+
+    def units_from(self, states: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Yield the blocks, the last one first, each with its hidden units, computed from every sixteenth state."""
+        for first, state in reversed(list(enumerate(states.unbind()))):
+            blocks = self.blocks(first * _KEPT, min((first + 1) * _KEPT, self._entries))
+            for block, running in reversed(self._states(blocks, state)):
+                yield block, self.hidden(block, running)
+
+    def _states(self, blocks: Sequence[slice], state: Tensor) -> list[tuple[slice, Tensor]]:
         """Return blocks with the state at the start of each; `state` is that of the first."""
         found = [(blocks[0], state)]
         for before, block in pairwise(blocks):
@@ -163,10 +179,10 @@ class _Loop:
         """Let a block's entries join the state."""
         running.addmm_(*self._of(block))
 
-    def hidden(self, block: slice, running: Tensor) -> Tensor:
+    def hidden(self, block: slice, running: Tensor, *, out: Tensor | None = None) -> Tensor:
         """Return the hidden units before each entry of a block, `(B, N, H)`, given the state at its start."""
         size = block.stop - block.start
-        units = self._hidden[:size]
+        units = self._hidden[:size] if out is None else out
         if size == 1:
             self._activation.value(running, out=units[0])
             return units
@@ -188,6 +204,10 @@ class _Loop:
         _, into = self._of(block)
         later_ones = self._below[: len(pulled), :, : len(into)] * (pulled @ into.T)
         return (later_ones.sum(0) + later @ into.T).unflatten(1, (len(pulled), self._each))
+
+    def leave(self, pulled: Tensor, later: Tensor) -> None:
+        """Add what a block pulls to the gradient of the later state: a sum, as the product that is fastest at it."""
+        later.view(1, -1).addmm_(self._ones[:, : len(pulled)], pulled.view(len(pulled), -1))
 
     def _of(self, block: slice) -> tuple[Tensor, Tensor]:
         """Return a block's features, `(N, B F)`, and weights, `(B F, H)`."""
