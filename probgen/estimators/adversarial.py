@@ -67,10 +67,12 @@ class Adversarial(Estimator):
         ShapeError: (while estimating) the critic's output has another shape.
 
     Estimates:
-        The game's value at the critic as it is, of each pair, `(N,)`, in both phases. `info` has the penalty.
+        In `critic` the game's value at the critic as it is, of each pair, `(N,)`, and the penalty in `info`; in `generator`
+        what the generator makes small, of each draw, `(N,)`.
 
     Claims:
-        value: unbiased for the game's value at the given critic (which bounds a divergence in the games that say so).
+        value: unbiased for the game's value at the given critic (which bounds a divergence in the games that say so), and
+            for the generator's loss there.
         gradient: unbiased for that of the game's value less the penalty, for the critic (`critic.*`), and of the generator's
             loss at the given critic, for the model. No claim is made of the divergence that a perfect critic would show.
 
@@ -162,7 +164,10 @@ class Adversarial(Estimator):
         """Unbiased for the game at the given critic."""
         penalty = "" if self.penalty is None else "[gradient-penalty]"
         return Claims(
-            value=[Unbiased(self.loss.name), *self.loss.bounds],
+            value={
+                "critic": [Unbiased(self.loss.name), *self.loss.bounds],
+                "generator": Unbiased(self.loss.generator_name),
+            },
             gradient={
                 "critic.*": Unbiased(f"grad:{self.loss.name}{penalty}"),
                 "*": Unbiased(f"grad:{self.loss.generator_name}"),
@@ -218,11 +223,11 @@ class Adversarial(Estimator):
 
     def _generator_estimate(self, critic: nn.Module, model: Reparameterized, batch: Batch, state: State) -> Estimate:
         fake = self.loss.score(critic, _draws(model, batch), batch.context)
+        loss = self.loss.generator(fake)
         with torch.no_grad():
-            real = self.loss.score(critic, batch.x, batch.context)
-            value = self.loss.value(real, fake, state)
+            real = functools.partial(self.loss.score, critic, batch.x, batch.context)
             next_state = self.loss.next_state(real, fake, state)
-        return Estimate(self.loss.generator(fake).mean(), value, state=next_state)
+        return Estimate(loss.mean(), loss.detach(), state=next_state)
 
 
 def _draws(model: Reparameterized, batch: Batch) -> Tensor:

@@ -31,7 +31,7 @@ class GameLoss(abc.ABC):
         name: The name of its value, as in claims and metrics.
         unit: The value's unit.
         critic_direction: Whether the critic makes the value large or small.
-        generator_name: The name of what the generator makes small: the value itself, where its own loss has that gradient.
+        generator_name: The name of what the generator makes small.
         bounds: What else is known of the value at any critic.
         batch_coupled: Whether examples share more than being averaged.
     """
@@ -79,8 +79,8 @@ class GameLoss(abc.ABC):
         """Return what the game remembers between steps, on the device of `like`; most games nothing."""
         return {}
 
-    def next_state(self, real: Tensor, fake: Tensor, state: State) -> State:
-        """Return what it remembers after the generator's step, given the scores there."""
+    def next_state(self, real: Callable[[], Tensor], fake: Tensor, state: State) -> State:
+        """Return what it remembers after the generator's step, given the scores of draws and, if asked for, of the data."""
         return state
 
 
@@ -306,9 +306,9 @@ class BEGAN(GameLoss):
         """Return the balance at 0: the critic learns the data first."""
         return {"balance": like.new_zeros(())}
 
-    def next_state(self, real: Tensor, fake: Tensor, state: State) -> State:
+    def next_state(self, real: Callable[[], Tensor], fake: Tensor, state: State) -> State:
         """Return the balance moved towards equilibrium."""
-        moved = state["balance"] + self.rate * (self.diversity * real.mean() - fake.mean())
+        moved = state["balance"] + self.rate * (self.diversity * real().mean() - fake.mean())
         return {"balance": moved.detach().clamp(0, 1)}
 
 

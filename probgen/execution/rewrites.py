@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 import platform
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +75,11 @@ def _value(node: Any) -> Tensor:
     return node.meta["val"]
 
 
+def _arguments(node: Any) -> tuple[Any, ...]:
+    """Return what a node is called with."""
+    return node.args
+
+
 # ------------------------------------------------------------------------------------------------------ faster coins
 
 
@@ -134,9 +140,24 @@ def _is_narrow_transposed(node: Node) -> bool:
 
     The last layer of a decoder is one: to a grey picture oneDNN takes several times as long as the products.
     """
-    x, weight, _, _, _, dilation, transposed, _, groups = node.args
-    if not transposed or groups != 1 or set(dilation) != {1}:  # pyright: ignore[reportArgumentType]
+    x, weight, _, _, _, dilation, transposed, _, groups = _arguments(node)
+    return transposed and groups == 1 and set(dilation) == {1} and _is_narrow(x, weight, node)
+
+
+def _is_narrow_slope(node: Node) -> bool:
+    """Return whether this is the gradient by a convolution's input of few channels, and nothing else is asked for there.
+
+    The first layer of a critic has one, where a generator of grey pictures is trained by it.
+    """
+    backward, index = _arguments(node)
+    if index != 0 or getattr(backward, "target", None) is not _aten.convolution_backward.default:
         return False
+    arriving, _, weight, _, _, _, dilation, transposed, _, groups, wanted = _arguments(backward)
+    alone = list(wanted) == [True, False, False]
+    return alone and not transposed and groups == 1 and set(dilation) == {1} and _is_narrow(arriving, weight, node)
+
+
+def _is_narrow(x: Any, weight: Any, made: Node) -> bool:
     given, kernel = _value(x), _value(weight)
     return (
         given.ndim == 4
@@ -144,32 +165,43 @@ def _is_narrow_transposed(node: Node) -> bool:
         and given.dtype == kernel.dtype == torch.float32
         and given.is_contiguous()
         and kernel.is_contiguous()
-        and _value(node).is_contiguous()
+        and _value(made).is_contiguous()
         and kernel[0].numel() < kernel.shape[0]
     )
 
 
-def _add_up_products(graph: Graph, node: Node) -> Node:
-    """A transposed convolution as one product of matrices, whose entries are added up where they overlap."""
-    x, weight, bias, stride, padding, dilation, *_ = node.args
-    (count, channels), size = _value(x).shape[:2], _value(x).shape[2:]
-    kernel, made = _value(weight).shape, _value(node).shape
-    across = graph.call_function(_aten.t.default, (graph.call_function(_aten.view.default, (weight, [channels, -1])),))
-    repeated = graph.call_function(_aten.expand.default, (across, [count, kernel[1:].numel(), channels]))
-    pixels = graph.call_function(_aten.view.default, (x, [count, channels, size.numel()]))
-    products = graph.call_function(_aten.bmm.default, (repeated, pixels))
-    where = ([*made[2:]], [*kernel[2:]], dilation, padding, stride)
-    picture = graph.call_function(_aten.col2im.default, (products, *where))
+def _add_up_transposed(graph: Graph, node: Node) -> Node:
+    """A transposed convolution, as products that are added up."""
+    x, weight, bias, stride, padding, dilation, *_ = _arguments(node)
+    picture = _add_up_products(graph, x, weight, node, dilation, padding, stride)
     if bias is None:
         return picture
     level = graph.call_function(_aten.view.default, (bias, [-1, 1, 1]))
     return graph.call_function(_aten.add_.Tensor, (picture, level))
 
 
+def _add_up_slope(graph: Graph, node: Node) -> Node:
+    """The gradient by a convolution's input, which is a transposed convolution."""
+    arriving, _, weight, _, stride, padding, dilation, *_ = _arguments(_arguments(node)[0])
+    return _add_up_products(graph, arriving, weight, node, dilation, padding, stride)
+
+
+def _add_up_products(graph: Graph, x: Any, weight: Any, made: Node, *folding: Any) -> Node:
+    """One product of matrices, whose entries are added up where they overlap."""
+    (count, channels), size = _value(x).shape[:2], _value(x).shape[2:]
+    kernel = _value(weight).shape
+    across = graph.call_function(_aten.t.default, (graph.call_function(_aten.view.default, (weight, [channels, -1])),))
+    repeated = graph.call_function(_aten.expand.default, (across, [count, kernel[1:].numel(), channels]))
+    pixels = graph.call_function(_aten.view.default, (x, [count, channels, size.numel()]))
+    products = graph.call_function(_aten.bmm.default, (repeated, pixels))
+    return graph.call_function(_aten.col2im.default, (products, [*_value(made).shape[2:]], [*kernel[2:]], *folding))
+
+
 REWRITES = (
     Rewrite("bernoulli", frozenset({_aten.bernoulli.default}), _is_plain_bernoulli, _compare_with_uniform),
     Rewrite("mm", frozenset({_aten.mm.default}), _pays_on_onednn, _onednn_linear),
     Rewrite("addmm", frozenset({_aten.addmm.default}), _plain_addmm, _onednn_linear),
-    Rewrite("narrow", frozenset({_aten.convolution.default}), _is_narrow_transposed, _add_up_products, compiled=False),
+    Rewrite("narrow", frozenset({_aten.convolution.default}), _is_narrow_transposed, _add_up_transposed, compiled=False),
+    Rewrite("narrow-slope", frozenset({operator.getitem}), _is_narrow_slope, _add_up_slope, compiled=False),
 )
 """Every rewrite, in the order in which they are applied."""

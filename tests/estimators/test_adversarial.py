@@ -65,7 +65,8 @@ class TestPhases:
     @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
     def test_each_claims_something_of_its_parameters(self, loss):
         claims = Adversarial(loss=loss).claims
-        assert str(claims.value[0]) == f"unbiased for {loss.name}"
+        assert str(claims.for_value("critic")[0]) == f"unbiased for {loss.name}"
+        assert str(*claims.for_value("generator")) == f"unbiased for {loss.generator_name}"
         assert str(claims.for_parameter("critic.head.weight")) == f"unbiased for grad:{loss.name}"
         assert str(claims.for_parameter("net.0.weight")) == f"unbiased for grad:{loss.generator_name}"
 

@@ -132,6 +132,57 @@ def test_other_convolutions_are_left_alone(layer, channels):
     assert rewrite(recorded(forward_of(layer), x, *layer.parameters()))["narrow"] == 0
 
 
+@pytest.mark.parametrize("kernel", [(4, 2, 1), (3, 2, 0), (5, 1, 2)], ids=str)
+@pytest.mark.parametrize("penalised", [False, True])
+def test_the_slope_by_few_channels(kernel, penalised):
+    generator = torch.Generator().manual_seed(SEED)
+    layer = torch.nn.Conv2d(2, 64, *kernel)
+    x = torch.randn(3, 2, 9, 8, generator=generator).requires_grad_()
+
+    def program(x, *parameters):
+        y = forward_of(layer)(x, *parameters)[0].tanh().sum()
+        slopes = torch.autograd.grad(y, x, create_graph=penalised)
+        return [*slopes, *torch.autograd.grad(slopes[0].square().sum(), parameters)] if penalised else [*slopes]
+
+    parameters = list(layer.parameters())
+    graph = recorded(program, x, *parameters)
+    assert rewrite(graph)["narrow-slope"] == 1
+    if not penalised:
+        assert not any("convolution_backward" in str(node.target) for node in graph.graph.nodes)
+    with torch.no_grad():
+        answers = graph(x, *parameters)
+    for expected, got in zip(program(x, *parameters), answers, strict=True):
+        torch.testing.assert_close(got, expected.detach(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        torch.nn.Conv2d(8, 64, 4),
+        torch.nn.Conv2d(2, 64, 4, groups=2),
+        torch.nn.Conv2d(2, 64, 4, dilation=2),
+        torch.nn.Conv2d(2, 64, 4).double(),
+        torch.nn.ConvTranspose2d(2, 64, 4),
+    ],
+    ids=["wide", "groups", "dilation", "double", "transposed"],
+)
+def test_other_slopes_are_left_alone(layer):
+    x = torch.zeros(3, layer.in_channels, 7, 7, dtype=layer.weight.dtype, requires_grad=True)
+
+    def program(x, *parameters):
+        y = forward_of(layer)(x, *parameters)[0].square().sum()
+        return [*torch.autograd.grad(y, x)]
+
+    assert rewrite(recorded(program, x, *layer.parameters()))["narrow-slope"] == 0
+
+
+def test_a_slope_that_comes_with_the_weights_gradient_is_left_alone():
+    layer = torch.nn.Conv2d(2, 64, 4)
+    x = torch.zeros(3, 2, 7, 7, requires_grad=True)
+    program = lambda x, *parameters: [*torch.autograd.grad(forward_of(layer)(x, *parameters)[0].sum(), [x, *parameters])]  # noqa: E731
+    assert rewrite(recorded(program, x, *layer.parameters()))["narrow-slope"] == 0
+
+
 def test_no_rows_at_all():
     layer = torch.nn.ConvTranspose2d(64, 1, 4)
     x = torch.zeros(0, 64, 7, 7)

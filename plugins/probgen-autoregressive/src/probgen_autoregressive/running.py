@@ -83,8 +83,8 @@ def running_outputs(features: Tensor, inward: Tensor, outward: Tensor, start: Te
         returns: `(N, D, P)`. Second derivatives take the memory of all $N D H$ states, gradients that of $2^{24}$ at most.
     """
     with torch.autocast(features.device.type, enabled=False):  # sums of many terms need the full type
-        keeps_units = torch.is_grad_enabled() and len(inward) * start.numel() <= _FEW
-        return _RunningOutputs.apply(features, inward, outward, start.to(inward.dtype), activation, keeps_units)
+        room = _FEW if torch.is_grad_enabled() else 0
+        return _RunningOutputs.apply(features, inward, outward, start.to(inward.dtype), activation, room)
 
 
 class _RunningOutputs(torch.autograd.Function):
@@ -92,9 +92,10 @@ class _RunningOutputs(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, features: Tensor, inward: Tensor, outward: Tensor, start: Tensor, activation: str, keeps_units: bool
+        ctx: Any, features: Tensor, inward: Tensor, outward: Tensor, start: Tensor, activation: str, room: int
     ) -> Tensor:
         entries = len(inward)
+        keeps_units = entries * start.numel() <= room
         loop = _Loop(features, inward, start, RUNNING_ACTIVATIONS[activation])
         result = start.new_empty(entries, outward.shape[1], len(start))
         kept = start.new_empty(entries if keeps_units else -(-entries // _KEPT), *start.shape)
