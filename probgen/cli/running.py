@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from probgen.claims import Heuristic
 from probgen.cli import console
 from probgen.cli.config import RunConfig
 from probgen.cli.divergence import divergence
 from probgen.cli.stages import registered_as, stage_records, stage_words
 from probgen.data import Source, View, as_source, matching_view
 from probgen.errors import CheckpointError, ConfigurationError, DataError
-from probgen.estimator import Estimator
+from probgen.estimator import Estimator, Objective
 from probgen.evaluation import Evaluation, evaluate
 from probgen.execution import keep_freed_memory
 from probgen.files import read_json, write_json
@@ -24,7 +25,7 @@ from probgen.plugin import build, build_estimator, registry
 from probgen.report import PAGE, RunFacts, draw_pictures, headline, write_page
 from probgen.report.numbers import duration, measured
 from probgen.streams import seeded_streams
-from probgen.training import Recipe, Settings, fit, load, planned_recipe, read_metrics
+from probgen.training import MetricRow, Recipe, Settings, fit, load, planned_recipe, read_metrics
 from probgen.training.checkpoint import read_latest
 
 __all__ = ["DATA", "EVALUATION", "FRAME", "carry_out", "seconds_of", "source_of", "view_of"]
@@ -182,14 +183,14 @@ def _finish(folder: Path, config: RunConfig, plan: Recipe, model: Any, view: Vie
         console.note("judging the model on held-out data")
         evaluation = evaluate(model, view)
         evaluation.save(path)
-    objectives, rows = _objectives(plan, view), read_metrics(folder / "metrics.csv")
+    rows = read_metrics(folder / "metrics.csv")
     kept_best = config.training["patience"] is not None
     warnings = [] if kept_best else divergence(rows, plan, entries=view.event_shape.numel())
     for warning in warnings:
         console.note(f"warning: {warning}")
-    draw_pictures(folder, model, view, rows, objectives, seed=config.training["seed"])
+    draw_pictures(folder, model, view, rows, _values(plan, view, rows), seed=config.training["seed"])
     if not (folder / PAGE).exists():
-        write_page(folder, _facts(config, model, view, objectives, warnings, seconds), evaluation)
+        write_page(folder, _facts(config, model, view, _objectives(plan, view), warnings, seconds), evaluation)
     console.write(f"{config.model} on {view.source.name}, trained in {duration(seconds)}; on the {evaluation.split} split:")
     console.show_table(
         ["figure", "value", "unit", "kind", "n"],
@@ -226,13 +227,29 @@ def _facts(
 
 
 def _objectives(plan: Recipe, view: View) -> dict[str, str]:
-    """Return what each stage estimates, with its unit, by the stage's name.
+    """Return what each stage trains for, with its unit, by the stage's name."""
+    objectives = {stage.name: stage.estimator.objective for stage in plan.stages}
+    return {name: _with_unit(each.name, each, view) for name, each in objectives.items()}
+
+
+def _values(plan: Recipe, view: View, rows: Sequence[MetricRow]) -> dict[tuple[str, str], str]:
+    """Return what each phase that was measured estimates, with its unit, by the names of stage and phase."""
+    estimators = {stage.name: stage.estimator for stage in plan.stages}
+    found: dict[tuple[str, str], str] = {}
+    for stage, phase in dict.fromkeys((row.stage, row.phase) for row in rows if row.name == "value"):
+        estimator = estimators[stage]
+        known = (claim.of for claim in estimator.claims.for_value(phase) if not isinstance(claim, Heuristic))
+        found[stage, phase] = _with_unit(next(known, estimator.objective.name), estimator.objective, view)
+    return found
+
+
+def _with_unit(quantity: str, objective: Objective, view: View) -> str:
+    """Return a quantity with the objective's unit.
 
     Nats of densities of a view that rescales the data are not those of the figures, which are in the data's own units.
     """
     ours = {"nats": f"nats of view {view.name!r}"} if view.rescales else {}
-    objectives = {stage.name: stage.estimator.objective for stage in plan.stages}
-    return {name: f"{each.name} [{ours.get(each.unit, each.unit)}]" for name, each in objectives.items()}
+    return f"{quantity} [{ours.get(objective.unit, objective.unit)}]"
 
 
 def seconds_of(folder: Path) -> float | None:

@@ -20,12 +20,12 @@ _COLOURS = {"train": MODEL, "valid": DATA}
 _WORDS = {"train": "training batches", "valid": "validation data"}
 
 
-def training_curves(rows: Sequence[MetricRow], objectives: Mapping[str, str]) -> Figure | None:
+def training_curves(rows: Sequence[MetricRow], values: Mapping[tuple[str, str], str]) -> Figure | None:
     """Return a figure with a plot for each phase of each stage, or None when nothing was measured.
 
     Args:
         rows: The metrics of a run.
-        objectives: What each stage estimated, with its unit, by the stage's name.
+        values: What each phase estimated, with its unit, by the names of its stage and its own.
     """
     panels = list(dict.fromkeys((row.stage, row.phase) for row in rows if row.name == "value"))
     if not panels:
@@ -40,7 +40,7 @@ def training_curves(rows: Sequence[MetricRow], objectives: Mapping[str, str]) ->
             alone = sum(1 for other, _ in panels if other == stage) == 1
             several = len({stage for stage, _ in panels}) > 1
             title = "" if alone and not several else stage if alone else f"{stage}: {phase}" if several else phase
-            name_axes(axes, x="step", y=objectives.get(stage, "objective"), title=title)
+            name_axes(axes, x="step", y=values.get(panel, "value"), title=title)
             axes.legend(loc="best")
         for axes in made.axes[len(panels) :]:
             axes.remove()

@@ -52,7 +52,13 @@ _MOST_EVENTS = 2000
 
 
 def draw_pictures(
-    folder: Path, model: Any, view: View, rows: Sequence[MetricRow], objectives: Mapping[str, str], *, seed: int = 0
+    folder: Path,
+    model: Any,
+    view: View,
+    rows: Sequence[MetricRow],
+    values: Mapping[tuple[str, str], str],
+    *,
+    seed: int = 0,
 ) -> list[str]:
     """Draw the pictures that the model's capabilities allow and the folder lacks; return the names of those it has then.
 
@@ -61,7 +67,7 @@ def draw_pictures(
         model: The trained model, in evaluation mode.
         view: The view of the data that it was trained on.
         rows: The metrics of training.
-        objectives: What each stage estimated, with its unit, by the stage's name.
+        values: What each phase estimated, with its unit, by the names of its stage and its own.
         seed: Of the samples.
 
     Raises:
@@ -69,7 +75,7 @@ def draw_pictures(
     """
     held = capabilities(model)
     batch = _held_out(view, model)
-    drawings: dict[str, Callable[[], Figure | None]] = {"curves.png": lambda: training_curves(rows, objectives)}
+    drawings: dict[str, Callable[[], Figure | None]] = {"curves.png": lambda: training_curves(rows, values)}
     if Sampler in held:
         drawings["samples.png"] = lambda: compared(view, _samples(model, batch), batch.x)
     if Autoencoder in held:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from probgen import load
-from probgen.cli import main
+from probgen.cli import main, running
 from probgen.files import only_one
 
 QUICK = "--data moons -d n=200 --steps 8 --batch-size 40 --threads 1"
@@ -44,6 +44,14 @@ class TestRunFolder:
 
     def test_curves_say_whose_nats_they_are_in(self, finished):
         assert "log_prob [nats of view &#x27;real&#x27;]" in (finished / "report.html").read_text()
+
+    def test_each_phase_is_drawn_as_what_it_estimates(self, probgen, monkeypatch):
+        drawn = []
+        monkeypatch.setattr(running, "draw_pictures", lambda *given, **_: drawn.append(given[4]))
+        assert probgen(f"train flows/realnvp --estimator adversarial {QUICK}")[0] == 0
+        (values,) = drawn
+        assert values["main", "critic"] == "minimax [nats of view 'real']"
+        assert values["main", "generator"] == "non-saturating [nats of view 'real']"
 
     def test_its_model_loads(self, finished):
         assert load(finished).event_shape == (2,)

@@ -162,7 +162,7 @@ def rows(stage="main", phase="main", steps=100, split="train"):
 
 class TestCurves:
     def test_training_and_validation_with_a_unit(self):
-        (axes,) = training_curves(rows() + rows(split="valid", steps=20), {"main": "elbo [nats]"}).axes
+        (axes,) = training_curves(rows() + rows(split="valid", steps=20), {("main", "main"): "elbo [nats]"}).axes
         assert (axes.get_xlabel(), axes.get_ylabel()) == ("step", "elbo [nats]")
         assert [text.get_text() for text in axes.get_legend().get_texts()] == ["training batches", "validation data"]
         assert [len(line.get_xdata()) for line in axes.lines] == [100, 20]
@@ -173,8 +173,10 @@ class TestCurves:
 
     def test_a_plot_for_each_phase_of_each_stage(self):
         measured = rows("gan", "critic") + rows("gan", "generator") + rows("prior", "main")
-        figure = training_curves(measured, {"gan": "distance", "prior": "log_prob [nats]"})
+        values = {("gan", "critic"): "distance", ("gan", "generator"): "loss", ("prior", "main"): "log_prob [nats]"}
+        figure = training_curves(measured, values)
         assert [axes.get_title(loc="left") for axes in figure.axes] == ["gan: critic", "gan: generator", "prior"]
+        assert [axes.get_ylabel() for axes in figure.axes] == list(values.values())
 
     def test_nothing_was_measured(self):
         assert training_curves([], {}) is None
