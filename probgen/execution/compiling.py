@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = ["compiled"]
 
+_AS_WRITTEN = {"fallback_random": True, "emulate_precision_casts": True}
+
 
 def compiled(graph: GraphModule, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
     """Return a function that does what a graph does, for inputs laid out like these, without gradients.
 
-    It draws torch's own random numbers, so that compiled and interpreted draw alike. Constants of the graph are read where
-    they are at each run, as the graph reads them.
+    It draws torch's own random numbers, so that compiled and interpreted draw alike, and rounds where the graph rounds: of
+    operations in half precision that become one, the compiler would by itself leave out what lies between. Constants of the
+    graph are read where they are at each run, as the graph reads them.
 
     Args:
         graph: A graph as `trace` returns it; it stays as it is.
@@ -33,7 +36,7 @@ def compiled(graph: GraphModule, inputs: Sequence[Tensor]) -> Callable[..., Sequ
     opened, constants = _with_constants_as_inputs(graph)
     given: list[Any] = [*constants, *(tensor.detach() for tensor in inputs)]
     with torch.no_grad():
-        run: Any = compile_with_inductor(opened, given, options={"fallback_random": True})
+        run: Any = compile_with_inductor(opened, given, options=_AS_WRITTEN)
     return lambda *now: run(*constants, *now)
 
 

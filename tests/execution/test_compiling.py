@@ -50,3 +50,15 @@ def test_constants_are_read_where_they_are(runs):
         CONSTANT.div_(2)
     torch.testing.assert_close(got, expected)
     assert (got > first + 1).all()
+
+
+def test_half_precision_is_rounded_where_the_graph_rounds():
+    def halved(x):
+        return [(x.bfloat16().mul(1.1).tanh() - x.bfloat16()).exp().float()]
+
+    x = torch.linspace(-3, 3, 1000)
+    graph = trace(halved, [x])
+    expected, got = graph(x)[0], compiled(graph, [x])(x)[0]
+    torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-6)
+    whole = (x.mul(1.1).tanh() - x).exp()
+    assert (whole - expected).abs().max() > 1e-3
