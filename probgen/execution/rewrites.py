@@ -84,16 +84,20 @@ def _arguments(node: Any) -> tuple[Any, ...]:
 
 
 def _is_plain_bernoulli(node: Node) -> bool:
-    # Uniform numbers in half precision are too coarse for rare coins.
-    return _value(node).dtype in (torch.float32, torch.float64) and len(node.args) == 1 and not node.kwargs
+    return _value(node).is_floating_point() and len(node.args) == 1 and not node.kwargs
 
 
 def _compare_with_uniform(graph: Graph, node: Node) -> Node:
     """`bernoulli(p)` as `rand < p`, written as numbers: the same law, and a vectorised generator."""
-    probabilities = node.args[0]
-    contiguous: dict[str, Any] = {"memory_format": torch.contiguous_format}  # as what `bernoulli` returns
-    uniform = graph.call_function(_aten.rand_like.default, (probabilities,), contiguous)
-    return graph.call_function(_aten.lt_.Tensor, (uniform, probabilities))
+    probabilities, dtype = node.args[0], _value(node).dtype
+    made: dict[str, Any] = {"memory_format": torch.contiguous_format}  # as what `bernoulli` returns
+    if dtype.itemsize >= 4:
+        uniform = graph.call_function(_aten.rand_like.default, (probabilities,), made)
+        return graph.call_function(_aten.lt_.Tensor, (uniform, probabilities))
+    # Uniform numbers in half precision are too coarse for rare coins.
+    uniform = graph.call_function(_aten.rand_like.default, (probabilities,), {"dtype": torch.float32, **made})
+    coins = graph.call_function(_aten.lt_.Tensor, (uniform, probabilities))
+    return graph.call_function(_aten._to_copy.default, (coins,), {"dtype": dtype})
 
 
 # ------------------------------------------------------------------------------------------------------ linear layers

@@ -33,10 +33,17 @@ def test_coins_lie_as_they_did():
     assert graph(p)[0].shape == (12,)
 
 
-def test_coins_in_half_precision_are_left_alone():
-    """Its uniform numbers are multiples of 2^-8, too coarse for rare coins."""
-    graph = recorded(lambda p: [torch.bernoulli(p)], torch.full((4,), 5e-4, dtype=torch.bfloat16))
-    assert rewrite(graph)["bernoulli"] == 0
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_rare_coins_in_half_precision(dtype):
+    """Its own uniform numbers are multiples of 2^-8 or 2^-11, too coarse for them."""
+    p = torch.full((1_000_000,), 2e-4, dtype=dtype)
+    graph = recorded(lambda p: [torch.bernoulli(p)], p)
+    assert rewrite(graph)["bernoulli"] == 1
+    torch.manual_seed(SEED)
+    draws = graph(p)[0]
+    assert draws.dtype == dtype
+    mean = draws.float().mean()
+    assert abs(mean - p[0]) < 5 * (p[0].float() / len(p)).sqrt()
 
 
 def test_unused_draws_stay():
