@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib
 import json
 import os
@@ -11,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.support.contest import Row
+from benchmarks.support.contest import Row, elsewhere
 from benchmarks.support.setting import Setting, confine
 from probgen.execution import keep_freed_memory
 
@@ -86,10 +87,16 @@ def _compare(only: Sequence[str], setting: Setting, out: Path | None, *, list_on
 
 def _rows(only: Sequence[str], setting: Setting) -> Iterator[Row]:
     """Yield the rows whose name or family starts with one of `only`, or all; a family is imported when its turn comes."""
+    usual = dataclasses.replace(setting, precision="float32")
     for family in FAMILIES:
-        for row in importlib.import_module(f"benchmarks.families.{family}").rows(setting):
-            if not only or any(row.name.startswith(word) or family.startswith(word) for word in only):
-                yield row
+        made = importlib.import_module(f"benchmarks.families.{family}").rows
+        for row, single in zip(made(setting), made(usual), strict=True):
+            if only and not any(row.name.startswith(word) or family.startswith(word) for word in only):
+                continue
+            if setting == usual:
+                yield row if setting.device == "cpu" else elsewhere(row)
+            else:
+                yield elsewhere(row, single)
 
 
 def _say(text: str, begun: float | None = None) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from benchmarks.support.contest import Contestant, Goal, Row, Unavailable
+from benchmarks.support.contest import Contestant, Goal, Row, Unavailable, elsewhere
 from benchmarks.support.load import OutsideLoad
 from benchmarks.support.publishing import between_marks
 from benchmarks.support.report import as_json, comparisons, table
@@ -95,6 +95,18 @@ def test_who_cannot_take_part_is_named_with_the_reason() -> None:
     assert "left out: jax is not installed" in lines[3]
     assert {line.count("|") for line in lines} == {8}
     assert as_json([found], QUICK)["rows"][0]["sizes"] == {"torch": 6}
+
+
+def test_in_another_precision_there_are_no_goals_and_the_usual_base_takes_part() -> None:
+    row = Row("row", "some work", {"torch": learner, "peer": learner}, goals={"peer": Goal(0.5, 0.6)})
+    other = elsewhere(row, row)
+    assert list(other.makers) == ["torch", "peer", "torch float32"]
+    assert list(elsewhere(row).makers) == ["torch", "peer"]
+    draws = Row("draws", "others", {"torch": learner}, agree=lambda contestants: None)
+    assert list(elsewhere(draws, draws).makers) == ["torch"]
+    lines = table([run_row(other, QUICK, lambda text: None)]).splitlines()
+    assert lines[0] == "| work | contestant | of the base's time (quartiles) | step |"
+    assert {line.count("|") for line in lines} == {5}
 
 
 def test_results_that_differ_are_not_comparable() -> None:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-__all__ = ["Contestant", "Goal", "Row", "Unavailable"]
+__all__ = ["Contestant", "Goal", "Row", "Unavailable", "elsewhere"]
 
 
 class Unavailable(Exception):
@@ -68,3 +68,17 @@ class Row:
     agree: Callable[[Mapping[str, Contestant]], None] | None = None
     learning_steps: int = 16
     compare: Literal["ratio", "difference"] = "ratio"
+
+
+def elsewhere(row: Row, single: Row | None = None) -> Row:
+    """Return a row for a setting that goals were not made for, without them.
+
+    Args:
+        row: The row in that setting.
+        single: The same row in single precision, if that is another one. Its base takes part too, where contestants train:
+            the table then says what half precision gains.
+    """
+    makers = dict(row.makers)
+    if single is not None and row.compare == "ratio" and row.agree is None:
+        makers[f"{single.base} float32"] = single.makers[single.base]
+    return dataclasses.replace(row, makers=makers, goals={})

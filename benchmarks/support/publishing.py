@@ -16,19 +16,34 @@ _PICTURES = _PAGE.parent / "assets"
 
 
 def publish(folder: Path) -> None:
-    """Replace tables and pictures of the page by those of a run; what it did not measure stays."""
+    """Replace tables and pictures of the page by those of a run; what it did not measure stays.
+
+    A device and a precision have a place of their own, `table cuda bfloat16`, and no picture; the processor's in single
+    precision is `table`.
+    """
     text = _PAGE.read_text()
     for name, picture, heading in (("table", "ratios", "benchmarks.json"), ("scaling", "scaling", "scaling.json")):
         table = folder / f"{name}.md"
         if not table.exists():
             continue
-        _PICTURES.mkdir(exist_ok=True)
-        shutil.copyfile(folder / f"{picture}.svg", _PICTURES / f"benchmark-{picture}.svg")
         conditions = json.loads((folder / heading).read_text())["conditions"]
-        alternative = {"ratios": "Time of each contestant as a multiple of the base's", "scaling": "Time and memory by size"}
-        picture_line = f"![{alternative[picture]}](assets/benchmark-{picture}.svg)"
-        text = between_marks(text, name, f"{_sentence(conditions)}\n\n{picture_line}\n\n{table.read_text()}")
+        content = [_sentence(conditions), table.read_text()]
+        setting = conditions["setting"]["device"], conditions["setting"]["precision"]
+        if setting == ("cpu", "float32"):
+            place = name
+            content.insert(1, _picture(folder, picture))
+        else:
+            place = " ".join((name, *setting))
+        text = between_marks(text, place, "\n\n".join(content))
     _PAGE.write_text(text)
+
+
+def _picture(folder: Path, name: str) -> str:
+    """Copy a picture beside the page and return the line that shows it."""
+    _PICTURES.mkdir(exist_ok=True)
+    shutil.copyfile(folder / f"{name}.svg", _PICTURES / f"benchmark-{name}.svg")
+    alternative = {"ratios": "Time of each contestant as a multiple of the base's", "scaling": "Time and memory by size"}
+    return f"![{alternative[name]}](assets/benchmark-{name}.svg)"
 
 
 def between_marks(text: str, name: str, content: str) -> str:

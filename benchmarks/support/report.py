@@ -19,15 +19,19 @@ from benchmarks.support.setting import Setting
 __all__ = ["as_json", "comparisons", "conditions", "table"]
 
 _PACKAGES = ("probgen", "torch", "pyro-ppl", "numpyro", "jax", "zuko", "nflows", "scikit-learn", "diffusers", "numpy")
-_HEAD = "| work | contestant | of the base's time (quartiles) | step | target | gate | met |\n|---|---|---|---|---|---|---|"
+_HEAD = ("work", "contestant", "of the base's time (quartiles)", "step", "target", "gate", "met")
+_MEASURED = 4
+"""Columns before those of goals."""
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """Return one Markdown table of all rows, a line for each contestant."""
-    return "\n".join([_HEAD, *(line for outcome in outcomes for line in _lines(outcome))])
+    """Return one Markdown table of all rows, a line for each contestant; it has columns for goals if any row has one."""
+    columns = len(_HEAD) if any(outcome.row.goals for outcome in outcomes) else _MEASURED
+    lines = [_HEAD, ["---"] * len(_HEAD), *(line for outcome in outcomes for line in _lines(outcome))]
+    return "\n".join(f"| {' | '.join(line[:columns])} |" for line in lines)
 
 
-def _lines(outcome: Outcome) -> Iterator[str]:
+def _lines(outcome: Outcome) -> Iterator[Sequence[str]]:
     row = outcome.row
     first = f"**{row.name}**: {row.title}"
     if outcome.timing is not None and not outcome.timing.quiet:
@@ -46,10 +50,10 @@ def _lines(outcome: Outcome) -> Iterator[str]:
         else:
             why = outcome.missing.get(name) or outcome.failed.get(name, "the base is missing")
             cells = [f"left out: {why.splitlines()[0]}".replace("|", "/"), "–", *wanted, "–"]
-        yield f"| {first} | {name} | {' | '.join(cells)} |"
+        yield [first, name, *cells]
         first = ""
     if "agree" in outcome.failed:
-        yield f"| | | **not comparable: {outcome.failed['agree'].splitlines()[0]}** | – | – | – | – |"
+        yield ["", "", f"**not comparable: {outcome.failed['agree'].splitlines()[0]}**", *["–"] * 4]
 
 
 def comparisons(outcome: Outcome) -> dict[str, tuple[float, float, float]]:
