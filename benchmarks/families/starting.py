@@ -107,5 +107,7 @@ def _python(program: str, **environment: str) -> str:
     command: Sequence[str] = [sys.executable, "-W", "ignore", "-c", program]
     finished = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
     if finished.returncode:
-        raise RuntimeError(finished.stderr.strip().splitlines()[-1])
+        last = finished.stderr.strip().splitlines()[-1]
+        unable, _, reason = last.partition(f"{Unavailable.__name__}: ")
+        raise Unavailable(reason) if reason and unable.endswith(".") else RuntimeError(last)
     return finished.stdout
