@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
@@ -147,7 +148,7 @@ def _sklearn(setting: Setting) -> Contestant:
     peer.components_ = machine.weight.data.numpy()  # the same memory: what it learns shows in the machine
     peer.intercept_hidden_ = machine.hidden_bias.data.numpy()
     peer.intercept_visible_ = machine.visible_bias.data.numpy()
-    return _judged(lambda: peer.partial_fit(numbers), machine, x)
+    return dataclasses.replace(_judged(lambda: peer.partial_fit(numbers), machine, x), spins=True)
 
 
 # ------------------------------------------------------------------------------------------------------------ annealing

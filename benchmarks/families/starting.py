@@ -84,7 +84,7 @@ def _import(name: str, statement: str) -> Contestant:
 def _first_step(name: str, expression: str, setting: Setting) -> Contestant:
     _require(name)
     if name == "probgen inductor" and not setting.inductor:
-        raise Unavailable("left out by --no-inductor")
+        raise Unavailable("--no-inductor")
     imports = {"pyro": "import pyro", "numpyro": "import numpyro"}.get(name, "")
     program = _TIMED.format(
         imports=imports, threads=setting.threads, device=setting.device, precision=setting.precision, make=expression

@@ -27,6 +27,7 @@ class Contestant:
         loss: Returns the loss of the last step, which training has to bring down; None where there is no such number.
         finish: Waits for what steps have left running.
         clocked: Whether `step` returns its own time in seconds, because it does more than what is measured.
+        spins: Whether threads of its own go on looking for work after a step, on processors that others need.
     """
 
     step: Callable[[], Any]
@@ -34,6 +35,7 @@ class Contestant:
     loss: Callable[[], float] | None = None
     finish: Callable[[], None] = _nothing
     clocked: bool = False
+    spins: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

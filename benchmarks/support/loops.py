@@ -42,7 +42,7 @@ def fit_step(
     as large as `x` and, with several, seldom equal to it.
     """
     if execution == "inductor" and not setting.inductor:
-        raise Unavailable("left out by --no-inductor")
+        raise Unavailable("--no-inductor")
     source = as_source({"train": x.repeat(copies, *[1] * (x.ndim - 1))}, kind=kind, name="rows")
     stage = Stage(
         estimator, batch_size=len(x), optimizers=MappingProxyType({"*": optimizer or OptimizerSettings(learning_rate=rate)})
@@ -133,4 +133,5 @@ def numpyro_step(
         lambda: jax.tree.leaves(svi.get_params(now[0])),
         lambda: float(now[1]),
         finish=lambda: jax.block_until_ready(now[0]),
+        spins=True,
     )

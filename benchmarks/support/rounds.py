@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from benchmarks.support.setting import Setting
 __all__ = ["Timing", "measured", "quartiles"]
 
 _TURN = 0.05  # seconds that a turn should take
+_REST = 0.15  # seconds until threads that wait for work at full speed have given up
 _MOST_REPEATS = 200
 _FEWEST = 3  # rounds without which no quartile means anything
 _MOST_LOAD = 0.05  # of all processors' time, to others, in a round that counts
@@ -39,16 +41,17 @@ def measured(contestants: Mapping[str, Contestant], setting: Setting) -> Timing:
     """Time contestants that have been warmed up.
 
     In a round each has a turn: a step that does not count, which brings its data back into the caches, and then as many as
-    fill the turn. The order moves on by one from round to round.
+    fill the turn. Who follows whom changes from round to round, as what runs leaves something to whoever comes next: other
+    memory in the caches, threads that look for work. The latter are waited for.
     """
     names = list(contestants)
     repeats = {name: _repeats(contestants[name], setting) for name in names}
     rounds: list[tuple[float, dict[str, float]]] = []
     begun = time.perf_counter()
     while True:
-        shift = len(rounds) % len(names)
+        order = random.Random(len(rounds)).sample(names, len(names))
         load = OutsideLoad()
-        times = {name: _turn(contestants[name], repeats[name], setting) for name in (*names[shift:], *names[:shift])}
+        times = {name: _turn(contestants[name], repeats[name], setting) for name in order}
         rounds.append((load.share(), times))
         quiet = sum(share <= _MOST_LOAD for share, _ in rounds)
         spent = time.perf_counter() - begun
@@ -92,7 +95,10 @@ def _turn(contestant: Contestant, repeats: int, setting: Setting) -> float:
     for _ in range(repeats):
         contestant.step()
     _wait(contestant, setting)
-    return (time.perf_counter() - start) / repeats
+    spent = time.perf_counter() - start
+    if contestant.spins:
+        time.sleep(_REST)
+    return spent / repeats
 
 
 def _wait(contestant: Contestant, setting: Setting) -> None:
