@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib
+import itertools
 import json
 import os
 import sys
@@ -87,16 +88,14 @@ def _compare(only: Sequence[str], setting: Setting, out: Path | None, *, list_on
 
 def _rows(only: Sequence[str], setting: Setting) -> Iterator[Row]:
     """Yield the rows whose name or family starts with one of `only`, or all; a family is imported when its turn comes."""
-    usual = dataclasses.replace(setting, precision="float32")
+    single, half = dataclasses.replace(setting, precision="float32"), setting.precision != "float32"
     for family in FAMILIES:
         made = importlib.import_module(f"benchmarks.families.{family}").rows
-        for row, single in zip(made(setting), made(usual), strict=True):
+        for row, usual in zip(made(setting), made(single) if half else itertools.repeat(None), strict=False):
             if only and not any(row.name.startswith(word) or family.startswith(word) for word in only):
                 continue
-            if setting == usual:
-                yield row if setting.device == "cpu" else elsewhere(row)
-            else:
-                yield elsewhere(row, single)
+            if row.trains or not half:
+                yield elsewhere(row, usual) if half or setting.device != "cpu" else row
 
 
 def _say(text: str, begun: float | None = None) -> None:

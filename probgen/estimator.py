@@ -46,7 +46,8 @@ class Estimate:
     Args:
         surrogate: A scalar to *minimise*, the mean over the batch. Its gradient is the gradient estimate (of minus the
             objective, where that is maximised); its own value means nothing.
-        value: The objective in its own sign and unit, detached: `(N,)` where it is a sum over examples, else a scalar.
+        value: What the claims about the phase's value name, in the phase of the objective that one, in its own sign and
+            unit, detached: `(N,)` where it is a sum over examples, else a scalar.
         state: The estimator's next state. The trainer keeps it after a step that succeeded; everyone else drops it.
         info: Further detached scalars to log.
     """

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable
 
 import pytest
 import torch
 
+from benchmarks.__main__ import _rows
+from benchmarks.support import rounds
 from benchmarks.support.contest import Contestant, Goal, Row, Unavailable, elsewhere
 from benchmarks.support.load import OutsideLoad
 from benchmarks.support.publishing import between_marks
@@ -58,12 +61,15 @@ def test_networks_of_other_sizes_are_refused() -> None:
         check_sizes({"torch": learner(size=98), "peer": learner(size=200)}, "torch")
 
 
-def test_turns_move_on_by_one_from_round_to_round() -> None:
+def test_everybody_follows_everybody() -> None:
     order: list[str] = []
     contestants = {name: Contestant(lambda name=name: order.append(name) or 1.0, clocked=True) for name in "abc"}
-    timing = measured(contestants, QUICK)
-    assert "".join(order[:9]) == "abcbcacab"
-    assert {len(values) for values in timing.seconds.values()} == {3}
+    timing = measured(contestants, Setting(rounds=12, seconds=60.0, threads=1))
+    assert len(timing.seconds["a"]) + timing.disturbed == len(order) // 3
+    turns = ["".join(order[start : start + 3]) for start in range(0, len(order), 3)]
+    assert all(sorted(turn) == ["a", "b", "c"] for turn in turns)
+    assert all(there == back[::-1] for there, back in zip(turns[::2], turns[1::2], strict=False))
+    assert {turn[at : at + 2] for turn in turns for at in (0, 1)} == {"ab", "ba", "ac", "ca", "bc", "cb"}
 
 
 def test_rounds_are_compared_with_their_own_base() -> None:
@@ -102,11 +108,23 @@ def test_in_another_precision_there_are_no_goals_and_the_usual_base_takes_part()
     other = elsewhere(row, row)
     assert list(other.makers) == ["torch", "peer", "torch float32"]
     assert list(elsewhere(row).makers) == ["torch", "peer"]
-    draws = Row("draws", "others", {"torch": learner}, agree=lambda contestants: None)
-    assert list(elsewhere(draws, draws).makers) == ["torch"]
     lines = table([run_row(other, QUICK, lambda text: None)]).splitlines()
     assert lines[0] == "| work | contestant | of the base's time (quartiles) | step |"
     assert {line.count("|") for line in lines} == {5}
+
+
+def test_in_half_precision_there_is_training_alone() -> None:
+    names = {row.name for row in _rows(["boltzmann"], Setting(precision="bfloat16"))}
+    assert names == {row.name for row in _rows(["boltzmann"], Setting())} - {"ais"}
+
+
+def test_who_spins_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    rests = []
+    monkeypatch.setattr(rounds.time, "sleep", rests.append)
+    quick = {"torch": learner(), "peer": dataclasses.replace(learner(), spins=True)}
+    found = measured(quick, Setting(rounds=1, seconds=0.0, threads=1))
+    assert len(rests) >= len(found.seconds["peer"])
+    assert all(rest == rests[0] > 0 for rest in rests)
 
 
 def test_results_that_differ_are_not_comparable() -> None:

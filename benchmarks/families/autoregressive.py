@@ -139,7 +139,7 @@ def _draws(
             raise ValueError(f"{differing:.1%} of the draws differ")
 
     title = f"{type(build()).__name__} {ENTRIES}-{HIDDEN}: {count} draws, against a pass for every entry"
-    return Row(name, title, {"torch": by_hand, "probgen": probgen}, goals={"probgen": goal}, agree=same_draws)
+    return Row(name, title, {"torch": by_hand, "probgen": probgen}, goals={"probgen": goal}, agree=same_draws, trains=False)
 
 
 @torch.no_grad()

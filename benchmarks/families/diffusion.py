@@ -146,15 +146,11 @@ def _draws(name: str, whose: str, network: Network, setting: Setting) -> Row:
         makers["diffusers"] = partial(_ddim_of_diffusers, setting)
     title = f"DDIM, {JUMPS} steps, 28x28, {whose} U-Net of width {WIDTH}: {DRAWS} draws"
     agree = None if setting.device != "cpu" else same_draws
-    return Row(name, title, makers, goals={"probgen": Goal(0.90, 1.0)}, agree=agree)
+    return Row(name, title, makers, goals={"probgen": Goal(0.90, 1.0)}, agree=agree, trains=False)
 
 
 def _drawing(draw: Callable[[], Tensor], setting: Setting) -> Contestant:
-    def step() -> None:
-        with setting.autocast():
-            draw()
-
-    return Contestant(step)
+    return Contestant(draw)
 
 
 @torch.no_grad()

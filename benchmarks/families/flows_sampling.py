@@ -60,13 +60,12 @@ def _row(
         "pyro": partial(peer, flow_peers.pyro_flow),
     }
     title = f"{kind}, {features} numbers, {transforms} layers of {hidden[0]}-{hidden[1]}: {draws} draws"
-    return Row(f"{name}-draws", title, makers, goals={"probgen": goal}, agree=lambda _: _same_draws(*sizes))
+    return Row(f"{name}-draws", title, makers, goals={"probgen": goal}, agree=lambda _: _same_draws(*sizes), trains=False)
 
 
 def _drawn(flow: Any, draws: int, setting: Setting) -> Contestant:
     setting.place(flow)
-    with setting.autocast():
-        return Contestant(lambda: flow.sample(draws))
+    return Contestant(lambda: flow.sample(draws))
 
 
 @torch.no_grad()

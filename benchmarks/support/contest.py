@@ -60,6 +60,7 @@ class Row:
         agree: Stops with an error unless contestants give the same results; called with those that take part.
         learning_steps: Steps in which the loss has to fall.
         compare: Whether times are divided by the base's, or the base's subtracted.
+        trains: Whether it is training, which can be done in half precision; the rest is not.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Row:
     agree: Callable[[Mapping[str, Contestant]], None] | None = None
     learning_steps: int = 16
     compare: Literal["ratio", "difference"] = "ratio"
+    trains: bool = True
 
 
 def elsewhere(row: Row, single: Row | None = None) -> Row:
@@ -77,10 +79,10 @@ def elsewhere(row: Row, single: Row | None = None) -> Row:
 
     Args:
         row: The row in that setting.
-        single: The same row in single precision, if that is another one. Its base takes part too, where contestants train:
-            the table then says what half precision gains.
+        single: The same row in single precision, if that is another one. Its base takes part too: the table then says what
+            half precision gains.
     """
     makers = dict(row.makers)
-    if single is not None and row.compare == "ratio" and row.agree is None:
+    if single is not None:
         makers[f"{single.base} float32"] = single.makers[single.base]
     return dataclasses.replace(row, makers=makers, goals={})

@@ -11,6 +11,7 @@ from benchmarks.support.running import Outcome
 __all__ = ["plot_ratios"]
 
 _COLOURS = {
+    "torch float32": "#d7ccc8",
     "torch fused": "#9e9e9e",
     "torch tuned": "#616161",
     "probgen": "#1a237e",

@@ -18,8 +18,11 @@ _PICTURES = _PAGE.parent / "assets"
 def publish(folder: Path) -> None:
     """Replace tables and pictures of the page by those of a run; what it did not measure stays.
 
-    A device and a precision have a place of their own, `table cuda bfloat16`, and no picture; the processor's in single
-    precision is `table`.
+    A table of the processor in single precision goes to `table`, with its picture; one of another device or precision to
+    marks called like them, `table cuda bfloat16`, which the page must have.
+
+    Raises:
+        ValueError: the page has no such marks; nothing is replaced then.
     """
     text = _PAGE.read_text()
     for name, picture, heading in (("table", "ratios", "benchmarks.json"), ("scaling", "scaling", "scaling.json")):

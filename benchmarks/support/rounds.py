@@ -41,15 +41,15 @@ def measured(contestants: Mapping[str, Contestant], setting: Setting) -> Timing:
     """Time contestants that have been warmed up.
 
     In a round each has a turn: a step that does not count, which brings its data back into the caches, and then as many as
-    fill the turn. Who follows whom changes from round to round, as what runs leaves something to whoever comes next: other
-    memory in the caches, threads that look for work. The latter are waited for.
+    fill the turn. Who follows whom is drawn, and turned round in every second round: what runs leaves something to whoever
+    comes next, other memory in the caches, threads that look for work. The latter are waited for.
     """
     names = list(contestants)
     repeats = {name: _repeats(contestants[name], setting) for name in names}
     rounds: list[tuple[float, dict[str, float]]] = []
     begun = time.perf_counter()
     while True:
-        order = random.Random(len(rounds)).sample(names, len(names))
+        order = random.Random(len(rounds) // 2).sample(names, len(names))[:: -1 if len(rounds) % 2 else 1]
         load = OutsideLoad()
         times = {name: _turn(contestants[name], repeats[name], setting) for name in order}
         rounds.append((load.share(), times))

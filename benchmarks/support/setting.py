@@ -24,7 +24,7 @@ class Setting:
         seconds: Time after which a row starts no further round, once it has a few.
         threads: Threads of every contestant.
         device: `cpu` or `cuda`.
-        precision: `float32`, or `bfloat16` for automatic mixed precision of everything that runs on torch.
+        precision: `float32`, or `bfloat16` for automatic mixed precision of all training that runs on torch.
         inductor: Whether contestants that are compiled take part.
     """
 

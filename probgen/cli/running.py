@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from probgen.claims import Heuristic
+from probgen.claims import Biased, Heuristic
 from probgen.cli import console
 from probgen.cli.config import RunConfig
 from probgen.cli.divergence import divergence
@@ -234,13 +235,22 @@ def _objectives(plan: Recipe, view: View) -> dict[str, str]:
 
 def _values(plan: Recipe, view: View, rows: Sequence[MetricRow]) -> dict[tuple[str, str], str]:
     """Return what each phase that was measured estimates, with its unit, by the names of stage and phase."""
-    estimators = {stage.name: stage.estimator for stage in plan.stages}
-    found: dict[tuple[str, str], str] = {}
-    for stage, phase in dict.fromkeys((row.stage, row.phase) for row in rows if row.name == "value"):
-        estimator = estimators[stage]
-        known = (claim.of for claim in estimator.claims.for_value(phase) if not isinstance(claim, Heuristic))
-        found[stage, phase] = _with_unit(next(known, estimator.objective.name), estimator.objective, view)
-    return found
+    phases = dict.fromkeys((row.stage, row.phase) for row in rows if row.name == "value")
+    return {
+        (stage.name, phase): _with_unit(_quantity(stage.estimator, phase), stage.estimator.objective, view)
+        for stage in plan.stages
+        for of, phase in phases
+        if of == stage.name
+    }
+
+
+def _quantity(estimator: Estimator, phase: str) -> str:
+    """Return the name of what a phase's value is said to be; that of the objective where nothing is said."""
+    said = (claims for pattern, claims in estimator.claims.values.items() if fnmatchcase(phase, pattern))
+    for claim in next(said, ()):
+        if not isinstance(claim, Heuristic):
+            return claim.target if isinstance(claim, Biased) else claim.of
+    return estimator.objective.name
 
 
 def _with_unit(quantity: str, objective: Objective, view: View) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -131,11 +132,15 @@ def _is_decided(node: Node, result: Any) -> bool:
         return True
     if not isinstance(result, Tensor) or result.is_floating_point() or result.is_complex():
         return False
+    if node.target is operator.getitem:  # one of several results, as where the largest of each window lies
+        return True
     return _writes(node) or not any(value.alias_info for value in _schema(node).returns)
 
 
 def _writes(node: Node) -> bool:
     """Return whether a node writes to its first argument, and returns that."""
+    if node.target is operator.getitem:
+        return False
     returns = _schema(node).returns
     return bool(returns and returns[0].alias_info and returns[0].alias_info.is_write)
 

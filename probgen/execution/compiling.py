@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["compiled"]
 
-_AS_WRITTEN = {"fallback_random": True, "emulate_precision_casts": True}
+_HALF = (torch.float16, torch.bfloat16)
 
 
 def compiled(graph: GraphModule, inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
@@ -36,8 +36,13 @@ def compiled(graph: GraphModule, inputs: Sequence[Tensor]) -> Callable[..., Sequ
     opened, constants = _with_constants_as_inputs(graph)
     given: list[Any] = [*constants, *(tensor.detach() for tensor in inputs)]
     with torch.no_grad():
-        run: Any = compile_with_inductor(opened, given, options=_AS_WRITTEN)
+        options = {"fallback_random": True, "emulate_precision_casts": _has_half_precision(graph)}
+        run: Any = compile_with_inductor(opened, given, options=options)
     return lambda *now: run(*constants, *now)
+
+
+def _has_half_precision(graph: GraphModule) -> bool:
+    return any(getattr(node.meta.get("val"), "dtype", None) in _HALF for node in graph.graph.nodes)
 
 
 def _with_constants_as_inputs(graph: GraphModule) -> tuple[GraphModule, list[Tensor]]:

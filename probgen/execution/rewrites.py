@@ -84,7 +84,7 @@ def _arguments(node: Any) -> tuple[Any, ...]:
 
 
 def _is_plain_bernoulli(node: Node) -> bool:
-    return _value(node).is_floating_point() and len(node.args) == 1 and not node.kwargs
+    return len(node.args) == 1 and not node.kwargs
 
 
 def _compare_with_uniform(graph: Graph, node: Node) -> Node:

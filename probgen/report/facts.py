@@ -20,7 +20,7 @@ class RunFacts:
         view: One line about the view of the data that was taken.
         parameters: How many numbers were learned.
         seconds: How long training took; None where nobody noted it.
-        objectives: What each stage estimated, with its unit, by the stage's name: `elbo [nats]`.
+        objectives: What each stage trained for, with its unit, by the stage's name: `elbo [nats]`.
         used: What training used, in words by heading: the estimator, the budget, the batch size, the learning rate.
         context: What the model is conditioned on; None for nothing.
         warnings: What a reader must know before the figures: that training diverged.

@@ -80,6 +80,20 @@ class TestPhases:
         assert estimate.value.shape == (7,)
         assert not estimate.surrogate.requires_grad
 
+    @pytest.mark.parametrize(("loss", "calls"), [(NonSaturating(), 1), (Wasserstein(), 1), (BEGAN(), 2)])
+    def test_the_generators_phase_scores_data_only_if_the_game_asks(self, loss, calls):
+        seen = []
+
+        class Counting(nn.Linear):
+            def forward(self, input):
+                seen.append(input)
+                return super().forward(input)
+
+        model, batch = Generator(), Batch(torch.randn(7, 2))
+        critic = Counting(2, 2 if isinstance(loss, BEGAN) else 1)
+        estimate_of(Adversarial(loss=loss, critic=critic), model, batch, "generator")
+        assert [bool(torch.equal(x, batch.x)) for x in seen] == [False, True][:calls]
+
     def test_clipping_follows_the_critics_step_and_spares_the_generator(self):
         model, batch = Generator(), Batch(torch.randn(7, 2))
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -52,6 +52,21 @@ def test_a_right_rewrite_is_used(monkeypatch):
     a_phase()(Batch(torch.randn(8, 3)), {})
 
 
+def test_several_results_of_an_operation_are_compared():
+    """A largest entry comes with the place where it was, a whole number, and what is held is that place."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 4, 8, 8)
+
+    def program(x):
+        pooled, places = torch.nn.functional.max_pool2d(x, 2, return_indices=True)
+        return [torch.bernoulli(pooled.sigmoid()), places]
+
+    graph = make_fx(program, tracing_mode="fake")(x)
+    other = make_fx(program, tracing_mode="fake")(x)
+    assert rewrite(other)["bernoulli"] == 1
+    assert rewritten_agrees(graph, other, [x], Reach({}), gradients=0)
+
+
 def test_a_wrong_compiler_is_refused(monkeypatch):
     def compiled(graph, inputs):
         return lambda *inputs: [1.001 * tensor for tensor in graph(*inputs)]

@@ -56,7 +56,7 @@ def test_half_precision_is_rounded_where_the_graph_rounds():
     def halved(x):
         return [(x.bfloat16().mul(1.1).tanh() - x.bfloat16()).exp().float()]
 
-    x = torch.linspace(-3, 3, 1000)
+    x = torch.linspace(-3, 3, 1000).bfloat16().float()
     graph = trace(halved, [x])
     expected, got = graph(x)[0], compiled(graph, [x])(x)[0]
     torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-6)

@@ -44,6 +44,17 @@ def make(kind, support, event_shape=(2,), **options):
     return kind(partial(_network, **options), event_shape=event_shape, context_shape=(2,), support=support)
 
 
+def test_automatic_mixed_precision_spares_the_likelihood_of_bits():
+    decoder = make(BernoulliDecoder, constraints.boolean, event_shape=(50,))
+    x, context = torch.rand(20, 50).lt(0.5).float(), torch.randn(20, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = decoder.network(context).squeeze(1)
+        scores = decoder.log_prob(x, context)
+    assert (logits.dtype, scores.dtype) == (torch.bfloat16, torch.float32)
+    exact = torch.distributions.Bernoulli(logits=logits.double()).log_prob(x.double()).sum(1)
+    torch.testing.assert_close(scores.double(), exact, rtol=1e-6, atol=1e-4)
+
+
 @pytest.mark.parametrize(("kind", "support"), FINITE, ids=IDS)
 class TestFinite:
     def test_it_sums_to_one(self, kind, support):

@@ -74,8 +74,8 @@ class BernoulliLaw(EntryLaw):
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
         """Return the log-probability of each value."""
         logits = parameters.squeeze(-1)
-        exact = torch.promote_types(logits.dtype, torch.float32)  # the loss is computed in that, also for logits of half
-        return -F.binary_cross_entropy_with_logits(logits, x.to(exact), reduction="none")
+        exact = torch.promote_types(logits.dtype, torch.float32)  # half precision is for networks, not for their losses
+        return -F.binary_cross_entropy_with_logits(logits.to(exact), x.to(exact), reduction="none")
 
     def noise(self, shape: tuple[int, ...], like: Tensor) -> Sequence[Tensor]:
         """Return standard logistic variables: a logit is above one of them with the probability that it stands for."""

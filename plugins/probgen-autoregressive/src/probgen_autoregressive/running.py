@@ -18,6 +18,7 @@ sixteen, and the backward loop computes the hidden units again.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -80,7 +81,8 @@ def running_outputs(features: Tensor, inward: Tensor, outward: Tensor, start: Te
         activation: Name of $g$, one of `RUNNING_ACTIVATIONS`.
 
     Shapes:
-        returns: `(N, D, P)`. Second derivatives take the memory of all $N D H$ states, gradients that of $2^{24}$ at most.
+        returns: `(N, D, P)`. Second derivatives take the memory of all $N D H$ states, gradients that of $2^{24}$ at most,
+            or of a sixteenth where that is more.
     """
     with torch.autocast(features.device.type, enabled=False):  # sums of many terms need the full type
         room = _FEW if torch.is_grad_enabled() else 0
@@ -150,7 +152,16 @@ class _Loop:
         below = start.new_ones(self._size, self._size).tril(-1)
         self._below = below.repeat_interleave(self._each, 1).unsqueeze(1)
         self._ones = start.new_ones(1, self._size)
-        self._hidden, self._pulled = start.new_empty(2, self._size, self._examples, units).unbind()
+        self._shape = (self._size, self._examples, units)
+        self._start = start
+
+    @functools.cached_property
+    def _hidden(self) -> Tensor:
+        return self._start.new_empty(self._shape)
+
+    @functools.cached_property
+    def _pulled(self) -> Tensor:
+        return self._start.new_empty(self._shape)
 
     def blocks(self, first: int, end: int) -> list[slice]:
         """Return the blocks from one entry to another, in order."""

@@ -113,8 +113,8 @@ class BernoulliDecoder(Decoder):
 
     def _entry_costs(self, x: Tensor, parameters: Tensor) -> Tensor:
         logits = parameters.squeeze(1)
-        exact = torch.promote_types(logits.dtype, torch.float32)  # the loss is computed in that, also for logits of half
-        return F.binary_cross_entropy_with_logits(logits, x.to(exact), reduction="none")
+        exact = torch.promote_types(logits.dtype, torch.float32)  # half precision is for networks, not for their losses
+        return F.binary_cross_entropy_with_logits(logits.to(exact), x.to(exact), reduction="none")
 
     def _sample(self, n: int, context: Tensor | None) -> Tensor:
         return bernoulli(self._computed(context).squeeze(1).sigmoid())
