@@ -15,7 +15,7 @@ from benchmarks.support.contest import Contestant, Goal, Row, Unavailable, elsew
 from benchmarks.support.load import OutsideLoad
 from benchmarks.support.publishing import between_marks
 from benchmarks.support.report import as_json, comparisons, table
-from benchmarks.support.rounds import measured, quartiles
+from benchmarks.support.rounds import measured, order, quartiles
 from benchmarks.support.running import Outcome, run_row
 from benchmarks.support.scaling import Claim, Point, holds
 from benchmarks.support.setting import Setting
@@ -62,14 +62,18 @@ def test_networks_of_other_sizes_are_refused() -> None:
 
 
 def test_everybody_follows_everybody() -> None:
-    order: list[str] = []
-    contestants = {name: Contestant(lambda name=name: order.append(name) or 1.0, clocked=True) for name in "abc"}
-    timing = measured(contestants, Setting(rounds=12, seconds=60.0, threads=1))
-    assert len(timing.seconds["a"]) + timing.disturbed == len(order) // 3
-    turns = ["".join(order[start : start + 3]) for start in range(0, len(order), 3)]
+    turns = ["".join(order("abc", number)) for number in range(12)]
     assert all(sorted(turn) == ["a", "b", "c"] for turn in turns)
-    assert all(there == back[::-1] for there, back in zip(turns[::2], turns[1::2], strict=False))
+    assert all(there == back[::-1] for there, back in zip(turns[::2], turns[1::2], strict=True))
     assert {turn[at : at + 2] for turn in turns for at in (0, 1)} == {"ab", "ba", "ac", "ca", "bc", "cb"}
+
+
+def test_turns_are_taken_in_that_order() -> None:
+    turns: list[str] = []
+    contestants = {name: Contestant(lambda name=name: turns.append(name) or 1.0, clocked=True) for name in "abc"}
+    timing = measured(contestants, QUICK)
+    assert turns[:9] == [name for number in range(3) for name in order("abc", number)]
+    assert {len(values) for values in timing.seconds.values()} == {3}
 
 
 def test_rounds_are_compared_with_their_own_base() -> None:

@@ -12,7 +12,7 @@ from benchmarks.support.contest import Contestant
 from benchmarks.support.load import OutsideLoad
 from benchmarks.support.setting import Setting
 
-__all__ = ["Timing", "measured", "quartiles"]
+__all__ = ["Timing", "measured", "order", "quartiles"]
 
 _TURN = 0.05  # seconds that a turn should take
 _REST = 0.15  # seconds until threads that wait for work at full speed have given up
@@ -41,17 +41,15 @@ def measured(contestants: Mapping[str, Contestant], setting: Setting) -> Timing:
     """Time contestants that have been warmed up.
 
     In a round each has a turn: a step that does not count, which brings its data back into the caches, and then as many as
-    fill the turn. Who follows whom is drawn, and turned round in every second round: what runs leaves something to whoever
-    comes next, other memory in the caches, threads that look for work. The latter are waited for.
+    fill the turn.
     """
     names = list(contestants)
     repeats = {name: _repeats(contestants[name], setting) for name in names}
     rounds: list[tuple[float, dict[str, float]]] = []
     begun = time.perf_counter()
     while True:
-        order = random.Random(len(rounds) // 2).sample(names, len(names))[:: -1 if len(rounds) % 2 else 1]
         load = OutsideLoad()
-        times = {name: _turn(contestants[name], repeats[name], setting) for name in order}
+        times = {name: _turn(contestants[name], repeats[name], setting) for name in order(names, len(rounds))}
         rounds.append((load.share(), times))
         quiet = sum(share <= _MOST_LOAD for share, _ in rounds)
         spent = time.perf_counter() - begun
@@ -62,6 +60,16 @@ def measured(contestants: Mapping[str, Contestant], setting: Setting) -> Timing:
     kept = sorted(rounds, key=lambda each: each[0])[: max(quiet, _FEWEST)]
     seconds = {name: [times[name] for _, times in kept] for name in names}
     return Timing(seconds, disturbed=len(rounds) - len(kept), quiet=quiet >= _FEWEST)
+
+
+def order(names: Sequence[str], number: int) -> Sequence[str]:
+    """Return the order of turns in the round of this number: drawn, and the other way round in every second round.
+
+    What runs leaves something to whoever comes next, other memory in the caches, threads that look for work; it must not be
+    the same one's lot each time.
+    """
+    drawn = random.Random(number // 2).sample(names, len(names))
+    return drawn[::-1] if number % 2 else drawn
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
