@@ -52,7 +52,7 @@ class Sampler(Model, contract=True):
             ShapeError: a context is missing, superfluous or misshapen, or `sample_shape` is not a shape.
         """
         n, flat_context, shape = self._flat_draws(sample_shape, context, "sample")
-        with using_generator(generator, device_of(self)):
+        with using_generator(generator, None if generator is None else device_of(self)):
             draws = self._sample(n, flat_context)
         return draws.reshape((*shape, *self.event_shape))
 
