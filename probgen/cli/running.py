@@ -256,9 +256,10 @@ def _quantity(estimator: Estimator, phase: str) -> str:
 def _with_unit(quantity: str, objective: Objective, view: View) -> str:
     """Return a quantity with the objective's unit.
 
-    Nats of densities of a view that rescales the data are not those of the figures, which are in the data's own units.
+    Nats of densities of a view that rescales the data are not those of the figures, which are in the data's own units; those
+    of a game do not hang on units.
     """
-    ours = {"nats": f"nats of view {view.name!r}"} if view.rescales else {}
+    ours = {"nats": f"nats of view {view.name!r}"} if view.rescales and objective.direction is not None else {}
     return f"{quantity} [{ours.get(objective.unit, objective.unit)}]"
 
 

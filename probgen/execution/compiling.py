@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, fx
 
+from probgen.errors import StagingError
+
 if TYPE_CHECKING:
     from torch.fx import GraphModule
 
@@ -30,14 +32,24 @@ def compiled(graph: GraphModule, inputs: Sequence[Tensor]) -> Callable[..., Sequ
     Args:
         graph: A graph as `trace` returns it; it stays as it is.
         inputs: What it may be called with: only shapes, strides, dtypes and devices matter.
+
+    Raises:
+        StagingError: the compiler failed, or there is none.
     """
     from torch._inductor import compile as compile_with_inductor
 
     opened, constants = _with_constants_as_inputs(graph)
     given: list[Any] = [*constants, *(tensor.detach() for tensor in inputs)]
-    with torch.no_grad():
-        options = {"fallback_random": True, "emulate_precision_casts": _has_half_precision(graph)}
-        run: Any = compile_with_inductor(opened, given, options=options)
+    options = {"fallback_random": True, "emulate_precision_casts": _has_half_precision(graph)}
+    try:
+        with torch.no_grad():
+            run: Any = compile_with_inductor(opened, given, options=options)
+    except Exception as error:  # whatever goes wrong between torch and the machine's compiler
+        words = " ".join(str(error).split()).rstrip(".")
+        raise StagingError(
+            f"staging: expected inductor to compile the graph; got {type(error).__name__}: {words[:200]}. It needs a C++ "
+            "compiler, such as g++; execution graph needs none."
+        ) from error
     return lambda *now: run(*constants, *now)
 
 

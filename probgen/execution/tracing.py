@@ -6,11 +6,12 @@ import linecache
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, fx
 from torch.distributions import Distribution
+from torch.overrides import TorchFunctionMode
 
 from probgen.errors import ProbgenError, StagingError
 from probgen.streams import preserved_streams
@@ -42,8 +43,12 @@ def trace(program: Callable[..., list[Tensor]], inputs: Sequence[Tensor]) -> Gra
     checked = Distribution._validate_args
     Distribution.set_default_validate_args(value=False)
     try:
+        record = make_fx(program, tracing_mode="fake", _allow_non_fake_inputs=True)
         with preserved_streams():
-            graph = make_fx(program, tracing_mode="fake", _allow_non_fake_inputs=True)(*inputs)
+            graph = record(*inputs)
+            if any(node.target is torch.ops.aten._local_scalar_dense.default for node in graph.graph.nodes):
+                with _NumbersRefused():  # a number out of a tensor has no value yet, wherever the program takes it
+                    record(*inputs)
     except ProbgenError:  # the program's own complaint, which it would make in any case
         raise
     except Exception as error:  # whatever a program's author wrote may fail on tensors without values
@@ -78,6 +83,24 @@ def draws(node: Node) -> bool:
     return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
 
 
+class _NumbersRefused(TorchFunctionMode):
+    """Stops where a program takes a number out of a tensor without values."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.SymInt | torch.SymFloat | torch.SymBool):
+            raise _ReadsValueError
+        return result
+
+
+class _ReadsValueError(RuntimeError):
+    """A program asks for the value of a tensor that has none."""
+
+
+_READING = ("_ReadsValueError", "GuardOnDataDependentSymNode", "DataDependentOutputException")
+"""What tracing ends with where a program asks for a value."""
+
+
 def _why(error: BaseException) -> str:
     """Return where, and by what words of torch, tracing ended: the innermost line that is neither torch's nor Pyro's."""
     ours = str(Path(__file__).parent)
@@ -86,8 +109,10 @@ def _why(error: BaseException) -> str:
         for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith((ours, "<")) and not any(f"/{name}/" in frame.filename for name in _LIBRARIES)
     ]
-    words = " ".join(str(error).split())
+    words = " ".join(str(error).split()).rstrip(".")
     reason = f"for {type(error).__name__}: {words[:200]}" if words else f"for {type(error).__name__}"
+    if type(error).__name__ in _READING:
+        reason = "as it asks for the value of a tensor there; keep it a tensor, and choose between values by torch.where"
     if not frames:
         return reason
     last = frames[-1]

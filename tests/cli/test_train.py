@@ -50,8 +50,7 @@ class TestRunFolder:
         monkeypatch.setattr(running, "draw_pictures", lambda *given, **_: drawn.append(given[4]))
         assert probgen(f"train flows/realnvp --estimator adversarial {QUICK}")[0] == 0
         (values,) = drawn
-        assert values["main", "critic"] == "minimax [nats of view 'real']"
-        assert values["main", "generator"] == "non-saturating [nats of view 'real']"
+        assert values == {("main", "critic"): "minimax [nats]", ("main", "generator"): "non-saturating [nats]"}
 
     def test_its_model_loads(self, finished):
         assert load(finished).event_shape == (2,)

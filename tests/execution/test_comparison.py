@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+import torch._inductor
 from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -65,6 +66,15 @@ def test_several_results_of_an_operation_are_compared():
     other = make_fx(program, tracing_mode="fake")(x)
     assert rewrite(other)["bernoulli"] == 1
     assert rewritten_agrees(graph, other, [x], Reach({}), gradients=0)
+
+
+def test_a_compiler_that_fails_is_named(monkeypatch):
+    def compile(*arguments, **options):
+        raise RuntimeError("No working C++ compiler found.")
+
+    monkeypatch.setattr(torch._inductor, "compile", compile)
+    with pytest.raises(StagingError, match=r"RuntimeError: No working C\+\+ compiler found\. It needs a C\+\+ compiler"):
+        a_phase(compiler="inductor")(Batch(torch.randn(8, 3)), {})
 
 
 def test_a_wrong_compiler_is_refused(monkeypatch):

@@ -184,6 +184,22 @@ def looks(estimator, value):
     return value * (2.0 if value.sum().item() > 0 else 1.0)
 
 
+def scales(estimator, value):
+    return value * value.detach().abs().sum().item()
+
+
+def keeps_a_log(estimator, value):
+    LOG.append(float(value.detach().sum()))
+    return value
+
+
+def counts_constants(estimator, value):
+    return value * torch.tensor(2.0).item()
+
+
+LOG = []
+
+
 def throws_dice(estimator, value):
     return value * random.random()
 
@@ -192,15 +208,24 @@ def throws_dice(estimator, value):
     ("trouble", "complaint"),
     [
         (looks, r"test_staged\.py:\d+, `return value \* \(2\.0 if value\.sum\(\)\.item\(\)"),
+        (looks, r"as it asks for the value of a tensor there; keep it a tensor, and choose between values by torch\.where"),
+        (scales, r"`return value \* value\.detach.*as it asks for the value"),
+        (keeps_a_log, r"`LOG\.append\(float\(value\.detach\(\)\.sum\(\)\)\)`, as it asks for the value"),
         (throws_dice, "got one that draws from Python's random"),
     ],
-    ids=["reads-a-value", "other-randomness"],
+    ids=["branches", "says-what-to-do", "scales", "keeps-a-log", "other-randomness"],
 )
 def test_what_is_no_function_of_tensors_is_refused(trouble, complaint):
     model, estimator = Line(), Weighted(trouble=trouble)
     _, staged = pieces(estimator, model)
     with pytest.raises(StagingError, match=complaint):
         staged(Batch(torch.randn(4, 3)), {"count": torch.zeros(())})
+
+
+def test_numbers_of_constants_may_be_read():
+    model, estimator = Line(), Weighted(trouble=counts_constants)
+    _, staged = pieces(estimator, model)
+    staged(Batch(torch.randn(4, 3)), {"count": torch.zeros(())})
 
 
 def penalised(estimator, value):
