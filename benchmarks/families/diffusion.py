@@ -128,11 +128,11 @@ def _diffusers(setting: Setting) -> Contestant:
 def _draws(name: str, whose: str, network: Network, setting: Setting) -> Row:
     def probgen() -> Contestant:
         model = setting.place(_model(network)).eval()
-        return _drawing(lambda: model.sample((DRAWS,)), setting)
+        return Contestant(lambda: model.sample((DRAWS,)))
 
     def by_hand() -> Contestant:
         model = setting.place(_model(network)).eval()
-        return _drawing(partial(_ddim_by_hand, model), setting)
+        return Contestant(partial(_ddim_by_hand, model))
 
     def same_draws(_: Any) -> None:
         model, draws = _model(network).eval(), []
@@ -147,10 +147,6 @@ def _draws(name: str, whose: str, network: Network, setting: Setting) -> Row:
     title = f"DDIM, {JUMPS} steps, 28x28, {whose} U-Net of width {WIDTH}: {DRAWS} draws"
     agree = None if setting.device != "cpu" else same_draws
     return Row(name, title, makers, goals={"probgen": Goal(0.90, 1.0)}, agree=agree, trains=False)
-
-
-def _drawing(draw: Callable[[], Tensor], setting: Setting) -> Contestant:
-    return Contestant(draw)
 
 
 @torch.no_grad()
@@ -181,4 +177,4 @@ def _ddim_of_diffusers(setting: Setting) -> Contestant:
             z = scheduler.step(unet(z, step).sample, step, z, eta=0.0).prev_sample
         return z
 
-    return _drawing(draw, setting)
+    return Contestant(draw)

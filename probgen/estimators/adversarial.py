@@ -38,8 +38,8 @@ class Adversarial(Estimator):
     A step has two phases: `critic`, which improves the critic on the game's value (less a penalty) at draws from the model
     as it is, and `generator`, which trains the model on the game's loss by draws with gradients, at the critic as it is.
     Each pairs every example with one draw of its own; a conditional model draws at the example's context, and the critic
-    sees it. The generator does not use the critic's draws again, which would be faster by a tenth: the critic has just
-    learned from them, and at that critic they are no longer draws like any others.
+    sees it. The generator does not use the critic's draws again, which would be faster: the critic has just learned from
+    them, and at that critic they are no longer draws like any others.
 
     Use it with any model whose draws carry gradients, also one without a density: a generator, or a flow.
 

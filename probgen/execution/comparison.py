@@ -132,18 +132,17 @@ def _is_decided(node: Node, result: Any) -> bool:
         return True
     if not isinstance(result, Tensor) or result.is_floating_point() or result.is_complex():
         return False
-    if node.target is operator.getitem:  # one of several results, as where the largest of each window lies
-        return True
-    return _writes(node) or not any(value.alias_info for value in _schema(node).returns)
+    return _writes(node) or not any(value.alias_info for value in _returns(node))
 
 
 def _writes(node: Node) -> bool:
     """Return whether a node writes to its first argument, and returns that."""
-    if node.target is operator.getitem:
-        return False
-    returns = _schema(node).returns
+    returns = _returns(node)
     return bool(returns and returns[0].alias_info and returns[0].alias_info.is_write)
 
 
-def _schema(node: Node) -> Any:
-    return node.target._schema  # pyright: ignore[reportFunctionMemberAccess,reportAttributeAccessIssue]
+def _returns(node: Node) -> Sequence[Any]:
+    """Return what a node's schema says of its results; nothing of one that was taken from among several."""
+    if node.target is operator.getitem:
+        return ()
+    return node.target._schema.returns  # pyright: ignore[reportFunctionMemberAccess,reportAttributeAccessIssue]

@@ -185,7 +185,10 @@ def test_other_slopes_are_left_alone(layer):
 def test_a_slope_that_comes_with_the_weights_gradient_is_left_alone():
     layer = torch.nn.Conv2d(2, 64, 4)
     x = torch.zeros(3, 2, 7, 7, requires_grad=True)
-    program = lambda x, *parameters: [*torch.autograd.grad(forward_of(layer)(x, *parameters)[0].sum(), [x, *parameters])]  # noqa: E731
+
+    def program(x, *parameters):
+        return [*torch.autograd.grad(forward_of(layer)(x, *parameters)[0].sum(), [x, *parameters])]
+
     assert rewrite(recorded(program, x, *layer.parameters()))["narrow-slope"] == 0
 
 
